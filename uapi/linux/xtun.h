@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause) */
+/* Do not edit directly, auto-generated from: */
+/*	specs/xtun.yaml */
+/* YNL-GEN uapi header */
+
+#ifndef _UAPI_LINUX_XTUN_H
+#define _UAPI_LINUX_XTUN_H
+
+#define XTUN_FAMILY_NAME	"xtun"
+#define XTUN_FAMILY_VERSION	1
+
+#define XTUN_TOS_INHERIT	1
+#define XTUN_FLOWLABEL_INHERIT	1048576
+#define XTUN_FLOWLABEL_AUTO	2097152
+#define XTUN_ENCAPLIMIT_NONE	256
+#define XTUN_ALLOW_MAX		64
+
+/**
+ * enum xtun_encap - The header between the outer IP header and the payload.
+ * @XTUN_ENCAP_IP: IP in IP in all four combinations (RFC 2003, 4213, 2473).
+ * @XTUN_ENCAP_GRE: GRE (RFC 2784, RFC 2890).
+ * @XTUN_ENCAP_NVGRE: NVGRE (RFC 7637), GRE with a VSID and a FlowID as its
+ *   key.
+ */
+enum xtun_encap {
+	XTUN_ENCAP_IP = 1,
+	XTUN_ENCAP_GRE,
+	XTUN_ENCAP_NVGRE,
+
+	/* private: */
+	__XTUN_ENCAP_MAX,
+	XTUN_ENCAP_MAX = (__XTUN_ENCAP_MAX - 1)
+};
+
+/**
+ * enum xtun_payload - What the device carries.
+ * @XTUN_PAYLOAD_IP: IPv4 and IPv6 packets at once, an ARPHRD_NONE device.
+ * @XTUN_PAYLOAD_ETH: Ethernet frames, an ARPHRD_ETHER device.
+ */
+enum xtun_payload {
+	XTUN_PAYLOAD_IP = 1,
+	XTUN_PAYLOAD_ETH,
+
+	/* private: */
+	__XTUN_PAYLOAD_MAX,
+	XTUN_PAYLOAD_MAX = (__XTUN_PAYLOAD_MAX - 1)
+};
+
+/**
+ * enum xtun_df - The DF bit of an IPv4 outer header.
+ * @XTUN_DF_SET: Set, whatever the inner packet says.
+ * @XTUN_DF_INHERIT: As the inner IPv4 packet's; set for anything else.
+ * @XTUN_DF_UNSET: Not set; routers under the tunnel may fragment.
+ */
+enum xtun_df {
+	XTUN_DF_SET = 1,
+	XTUN_DF_INHERIT,
+	XTUN_DF_UNSET,
+
+	/* private: */
+	__XTUN_DF_MAX,
+	XTUN_DF_MAX = (__XTUN_DF_MAX - 1)
+};
+
+/**
+ * enum xtun_frag - What becomes of an inner IPv4 packet without DF that does
+ *   not fit.
+ * @XTUN_FRAG_INNER: Fragmented before encapsulation; the peer need not
+ *   reassemble.
+ * @XTUN_FRAG_OUTER: Encapsulated, then fragmented; the peer reassembles.
+ * @XTUN_FRAG_NEVER: Dropped.
+ */
+enum xtun_frag {
+	XTUN_FRAG_INNER = 1,
+	XTUN_FRAG_OUTER,
+	XTUN_FRAG_NEVER,
+
+	/* private: */
+	__XTUN_FRAG_MAX,
+	XTUN_FRAG_MAX = (__XTUN_FRAG_MAX - 1)
+};
+
+enum xtun_icmp_relay {
+	XTUN_ICMP_RELAY_TRANSPARENT = 1,
+	XTUN_ICMP_RELAY_STRICT,
+	XTUN_ICMP_RELAY_OFF,
+
+	/* private: */
+	__XTUN_ICMP_RELAY_MAX,
+	XTUN_ICMP_RELAY_MAX = (__XTUN_ICMP_RELAY_MAX - 1)
+};
+
+enum xtun_icmp_memory {
+	XTUN_ICMP_MEMORY_AUTO = 1,
+	XTUN_ICMP_MEMORY_ON,
+	XTUN_ICMP_MEMORY_OFF,
+
+	/* private: */
+	__XTUN_ICMP_MEMORY_MAX,
+	XTUN_ICMP_MEMORY_MAX = (__XTUN_ICMP_MEMORY_MAX - 1)
+};
+
+/**
+ * enum xtun_conf_flags
+ * @XTUN_CONF_FLAGS_ICSUM: Packets without a checksum are not accepted.
+ * @XTUN_CONF_FLAGS_OCSUM: Packets are sent with a checksum.
+ * @XTUN_CONF_FLAGS_ISEQ: Packets without a sequence number, or out of order,
+ *   are not accepted.
+ * @XTUN_CONF_FLAGS_OSEQ: Packets are sent with a sequence number.
+ * @XTUN_CONF_FLAGS_UDPCSUM: UDP packets are sent with a checksum.
+ */
+enum xtun_conf_flags {
+	XTUN_CONF_FLAGS_ICSUM = 1,
+	XTUN_CONF_FLAGS_OCSUM = 2,
+	XTUN_CONF_FLAGS_ISEQ = 4,
+	XTUN_CONF_FLAGS_OSEQ = 8,
+	XTUN_CONF_FLAGS_UDPCSUM = 16,
+};
+
+enum {
+	XTUN_A_PREFIX_ADDR = 1,
+	XTUN_A_PREFIX_LEN,
+
+	__XTUN_A_PREFIX_MAX,
+	XTUN_A_PREFIX_MAX = (__XTUN_A_PREFIX_MAX - 1)
+};
+
+enum {
+	XTUN_A_ALLOW_PREFIX = 1,
+
+	__XTUN_A_ALLOW_MAX,
+	XTUN_A_ALLOW_MAX = (__XTUN_A_ALLOW_MAX - 1)
+};
+
+enum {
+	XTUN_A_CONF_ENCAP = 1,
+	XTUN_A_CONF_PAYLOAD,
+	XTUN_A_CONF_LOCAL,
+	XTUN_A_CONF_REMOTE,
+	XTUN_A_CONF_LINK,
+	XTUN_A_CONF_FWMARK,
+	XTUN_A_CONF_NOKEY,
+	XTUN_A_CONF_IKEY,
+	XTUN_A_CONF_OKEY,
+	XTUN_A_CONF_TTL,
+	XTUN_A_CONF_TOS,
+	XTUN_A_CONF_FLOWLABEL,
+	XTUN_A_CONF_ENCAPLIMIT,
+	XTUN_A_CONF_DF,
+	XTUN_A_CONF_FRAG,
+	XTUN_A_CONF_FLAGS,
+	XTUN_A_CONF_MTU,
+	XTUN_A_CONF_ALLOW,
+	XTUN_A_CONF_SPORT_MIN,
+	XTUN_A_CONF_SPORT_MAX,
+	XTUN_A_CONF_DPORT,
+	XTUN_A_CONF_EXTERNAL,
+	XTUN_A_CONF_ICMP_RELAY,
+	XTUN_A_CONF_ICMP_MEMORY,
+	XTUN_A_CONF_MSS,
+
+	__XTUN_A_CONF_MAX,
+	XTUN_A_CONF_MAX = (__XTUN_A_CONF_MAX - 1)
+};
+
+enum {
+	XTUN_A_DROP_PAD = 1,
+	XTUN_A_DROP_NAME,
+	XTUN_A_DROP_PACKETS,
+
+	__XTUN_A_DROP_MAX,
+	XTUN_A_DROP_MAX = (__XTUN_A_DROP_MAX - 1)
+};
+
+enum {
+	XTUN_A_STATS_PAD = 1,
+	XTUN_A_STATS_RX_PACKETS,
+	XTUN_A_STATS_RX_BYTES,
+	XTUN_A_STATS_TX_PACKETS,
+	XTUN_A_STATS_TX_BYTES,
+	XTUN_A_STATS_DROP,
+
+	__XTUN_A_STATS_MAX,
+	XTUN_A_STATS_MAX = (__XTUN_A_STATS_MAX - 1)
+};
+
+enum {
+	XTUN_A_TUNNEL_IFINDEX = 1,
+	XTUN_A_TUNNEL_IFNAME,
+	XTUN_A_TUNNEL_CONF,
+	XTUN_A_TUNNEL_NETNS_FD,
+	XTUN_A_TUNNEL_LINK_NETNSID,
+	XTUN_A_TUNNEL_OVERHEAD,
+	XTUN_A_TUNNEL_DEVICE_MTU,
+	XTUN_A_TUNNEL_STATS,
+
+	__XTUN_A_TUNNEL_MAX,
+	XTUN_A_TUNNEL_MAX = (__XTUN_A_TUNNEL_MAX - 1)
+};
+
+enum {
+	XTUN_CMD_GET = 1,
+	XTUN_CMD_NEW,
+	XTUN_CMD_SET,
+	XTUN_CMD_DEL,
+	XTUN_CMD_STATS_GET,
+	XTUN_CMD_NEW_NTF,
+	XTUN_CMD_SET_NTF,
+	XTUN_CMD_DEL_NTF,
+
+	__XTUN_CMD_MAX,
+	XTUN_CMD_MAX = (__XTUN_CMD_MAX - 1)
+};
+
+#define XTUN_MCGRP_EVENTS	"events"
+
+#endif /* _UAPI_LINUX_XTUN_H */
