@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts of this folder share: where things are, which kernels
+# there are, and how to speak to the user.  Sourced, never run.
+
+# Not /usr/local: a python3 or an ip that somebody put there is not the one
+# whose packages prepare.sh installs.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+
+VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck disable=SC2034 # read by those who source this
+TOP=$(cd "$VM_DIR/../.." && pwd)
+CACHE=${XTUN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/xtun}
+
+# The kernels that the module is made for, as Debian names them.
+# shellcheck disable=SC2034 # read by those who source this
+KERNELS="6.1 6.12"
+
+say()
+{
+	printf '%s\n' "$*" >&2
+}
+
+die()
+{
+	printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+	exit 1
+}
+
+# The folder of one kernel: vmlinuz, release, build/ and lib/modules/.
+kernel_dir()
+{
+	case $1 in
+	6.1|6.12)	echo "$CACHE/kernel/$1" ;;
+	debug)		echo "$CACHE/debug/6.1" ;;
+	*)		die "no kernel '$1': use 6.1, 6.12 or debug" ;;
+	esac
+}
+
+# A kernel's folder appears under its name only when it is complete.
+kernel_ready()
+{
+	[ -e "$(kernel_dir "$1")/vmlinuz" ]
+}
+
+# The release that a kernel calls itself, which names its folder of modules.
+kernel_release()
+{
+	local tree
+
+	for tree in "$(kernel_dir "$1")"/lib/modules/*; do
+		basename "$tree"
+		return
+	done
+}

@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# /init of the initramfs that vm.sh makes: run by busybox in the booting
+# guest, it makes the host's file system the root, read-only below a layer
+# in memory, and hands over to guest-init.sh of the checkout.
+
+set -e
+export PATH=/bin
+/bin/busybox --install -s /bin
+
+mount -t devtmpfs none /dev
+mount -t proc none /proc
+mount -t sysfs none /sys
+
+# shellcheck source=/dev/null
+. /vm.conf		# VM_TOP VM_CACHE VM_MODULES VM_RELEASE
+
+while read -r module; do
+	insmod "/modules/$module"
+done </modules/order
+
+# The guest sees the host as it was at its first look: nobody else writes
+# there meanwhile, and reading everything once only is several times faster.
+mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro host /host
+
+# layer LOWER TARGET: a writable view of a folder of the host.
+layers=0
+layer()
+{
+	layers=$((layers + 1))
+	mkdir -p "/layer/$layers/upper" "/layer/$layers/work" "$2"
+	mount -t overlay -o "lowerdir=$1,upperdir=/layer/$layers/upper,workdir=/layer/$layers/work" \
+		overlay "$2"
+}
+
+mount -t tmpfs -o mode=755 layer /layer
+layer /host /root
+
+for dir in dev proc sys; do
+	mkdir -p "/root/$dir"
+	mount --move "/$dir" "/root/$dir"
+done
+mkdir -p /root/tmp /root/run
+mount -t tmpfs -o mode=1777 tmp /root/tmp
+mount -t tmpfs -o mode=755 run /root/run
+
+# What the host keeps below /tmp or /run must not vanish under those two.
+for dir in "$VM_TOP" "$VM_CACHE"; do
+	case $dir in
+	/tmp/*|/run/*)	layer "/host$dir" "/root$dir" ;;
+	esac
+done
+
+mkdir -p "/root/lib/modules/$VM_RELEASE" /root/run/xtun-vm
+mount --bind "/root$VM_MODULES" "/root/lib/modules/$VM_RELEASE"
+cp /vm.conf /command /root/run/xtun-vm/
+
+exec switch_root /root /bin/bash "$VM_TOP/selftests/vm/guest-init.sh"

@@ -1,0 +1,264 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes a Debian 12 machine able to build, check and test xtun: installs the
+# packages it lacks and puts kernels, as Debian ships them, into the cache
+# folder.  No kernel or kernel header package is installed: they are unpacked
+# in the cache, where only the virtual machines and the builds see them.
+#
+# usage: prepare.sh [WHAT...]
+#	packages	Debian packages for building, checking and testing
+#	6.1 6.12	that kernel: image, modules, headers to build against
+#	debug		a kernel with the debugging options, built here from source
+#	source		checkpatch, kernel-doc and ynl, from the kernel's source
+# Without WHAT: all of them but debug.  What is there already is not touched, so that a
+# second run does nothing and needs no network.
+
+set -e -u -o pipefail
+# shellcheck source=selftests/vm/common.sh
+. "$(dirname "$0")/common.sh"
+
+PACKAGES_BUILD="make gcc gcc-12 libc6-dev binutils bc pahole perl xz-utils kmod"
+PACKAGES_VM="qemu-system-x86 busybox-static util-linux procps"
+PACKAGES_TEST="iproute2 iputils-ping iputils-tracepath ethtool nftables
+	tcpdump tshark iperf3 socat traceroute conntrack psmisc
+	python3 python3-scapy python3-yaml"
+PACKAGES_LINT="sparse shellcheck python3-pyflakes git"
+
+APT_UPDATED=
+STAGE=
+
+cleanup()
+{
+	[ -z "$STAGE" ] || rm -rf "$STAGE"
+}
+
+require_debian_12()
+{
+	local ID=unknown VERSION_ID=
+
+	# shellcheck source=/dev/null
+	[ ! -r /etc/os-release ] || . /etc/os-release
+	[ "$ID $VERSION_ID" != "debian 12" ] || return 0
+	die "this machine runs $ID $VERSION_ID, but $* can be had from Debian 12 only." \
+	    "On another system, build with 'make KDIR=...' and test in a Debian 12 machine."
+}
+
+require_root()
+{
+	[ "$(id -u)" -eq 0 ] ||
+		die "not root, and packages are missing. As root: apt-get install --no-install-recommends $*"
+}
+
+require_space()
+{
+	local need=$1 free
+
+	mkdir -p "$CACHE"
+	free=$(df --output=avail -m "$CACHE" | tail -n 1)
+	[ "$free" -ge "$need" ] ||
+		die "$CACHE has $free MB free and $need MB are needed; XTUN_CACHE=<folder> takes another place"
+}
+
+# Package lists are read once a run, and only when something is to be fetched.
+apt_update()
+{
+	[ -z "$APT_UPDATED" ] || return 0
+	say "apt-get update: reading the package lists"
+	apt-get update -q >"$STAGE/apt.log" 2>&1 || {
+		cat "$STAGE/apt.log" >&2
+		die "apt-get update failed: is the Debian mirror reachable?"
+	}
+	APT_UPDATED=1
+}
+
+missing_packages()
+{
+	local package
+
+	for package in "$@"; do
+		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null |
+			grep -q '^installed$' || echo "$package"
+	done
+}
+
+prepare_packages()
+{
+	local missing
+
+	# shellcheck disable=SC2086 # lists of words
+	missing=$(missing_packages $PACKAGES_BUILD $PACKAGES_VM $PACKAGES_TEST $PACKAGES_LINT)
+	[ -n "$missing" ] || return 0
+	# shellcheck disable=SC2086
+	set -- $missing
+	require_debian_12 "the packages ($*)"
+	require_root "$@"
+	apt_update
+	say "installing $# packages (a minute or two): $*"
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+		--no-install-recommends "$@" >"$STAGE/apt.log" 2>&1 </dev/null || {
+		tail -n 40 "$STAGE/apt.log" >&2
+		die "apt-get install failed"
+	}
+}
+
+# One field of the newest version of a package that apt knows.
+apt_field()
+{
+	local text
+
+	text=$(apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n "s/^$2: //p")
+	[ -n "$text" ] ||
+		die "apt knows no package $1: are bookworm and bookworm-security among its sources?"
+	echo "$text"
+}
+
+# The package that a list of dependencies names for a pattern.
+dependency()
+{
+	tr ',|' '\n' | sed 's/(.*//; s/ //g' | grep -m 1 -E "^$1\$"
+}
+
+# Downloads packages into the current folder and unpacks them into ./root.
+fetch_packages()
+{
+	say "downloading $*"
+	apt-get download -q -o APT::Sandbox::User=root "$@" >"$STAGE/apt.log" 2>&1 || {
+		cat "$STAGE/apt.log" >&2
+		die "download failed"
+	}
+}
+
+unpack_packages()
+{
+	local deb
+
+	for deb in ./*.deb; do
+		dpkg-deb -x "$deb" root
+		rm "$deb"
+	done
+}
+
+# Device drivers that no virtual machine here has, half a gigabyte of them.
+drop_unused_modules()
+{
+	local kernel=$1/kernel
+
+	rm -rf "$kernel"/drivers/{gpu,media,infiniband,iio,scsi,staging,usb} \
+		"$kernel"/drivers/net/{ethernet,wireless,can} "$kernel"/sound
+	# Unpacking xz is slow in an emulated machine: do it here, once.
+	find "$kernel" -name '*.ko.xz' -print0 | xargs -0 -r -P "$(nproc)" -n 64 unxz
+}
+
+# The headers find each other through /usr/src, where they are not.
+mend_headers()
+{
+	local src=$1/usr/src release=$2
+
+	cat >"$src/linux-headers-$release/Makefile" <<-'END'
+	include $(dir $(lastword $(MAKEFILE_LIST)))../COMMON/Makefile
+	END
+	sed -i "s/COMMON/$(basename "$src"/linux-headers-*-common)/" \
+		"$src/linux-headers-$release/Makefile"
+	ln -s "usr/src/linux-headers-$release" "$1/build"
+	ln -sfn "../../../build" "$1/lib/modules/$release/build"
+	ln -sfn "../../../usr/src/$(basename "$src"/linux-headers-*-common)" \
+		"$1/lib/modules/$release/source"
+}
+
+kernel_packages()
+{
+	local meta=$1 image headers depends version
+
+	image=$(apt_field "linux-image-$meta" Depends | dependency 'linux-image-[0-9].*')
+	version=$(apt_field "$image" Version)
+	headers=linux-headers-${image#linux-image-}
+	depends=$(apt_field "$headers" Depends)
+	printf '%s=%s\n' "$image" "$version" "$headers" "$version" \
+		"$(dependency 'linux-headers-.*-common' <<<"$depends")" "$version" \
+		"$(dependency 'linux-kbuild-.*' <<<"$depends")" "$version"
+}
+
+prepare_kernel()
+{
+	local k=$1 meta release packages
+
+	kernel_ready "$k" && return
+	case $k in
+	6.1)	meta=amd64 ;;
+	*)	meta=$k-amd64 ;;
+	esac
+	require_debian_12 "Linux $k"
+	require_space 1500
+	apt_update
+	say "kernel $k into $(kernel_dir "$k") (one minute and 100 MB of download)"
+	packages=$(kernel_packages "$meta")
+	mkdir "$STAGE/$k"
+	cd "$STAGE/$k"
+	# shellcheck disable=SC2086
+	fetch_packages $packages
+	unpack_packages
+	cd root
+	release=$(basename lib/modules/*)
+	mv "boot/vmlinuz-$release" vmlinuz
+	rm -rf boot usr/share
+	drop_unused_modules "lib/modules/$release"
+	depmod -b . "$release"
+	mend_headers . "$release"
+	cd "$TOP"
+	mkdir -p "$(dirname "$(kernel_dir "$k")")"
+	mv -T "$STAGE/$k/root" "$(kernel_dir "$k")"
+}
+
+prepare_debug()
+{
+	kernel_ready debug || "$VM_DIR/debug-kernel.sh"
+}
+
+prepare_source()
+{
+	local dir=$CACHE/source/6.12 tar=usr/src/linux-source-6.12.tar.xz
+
+	[ ! -e "$dir" ] || return 0
+	require_debian_12 "the kernel's source"
+	require_space 500
+	apt_update
+	say "checkpatch, kernel-doc and ynl into $dir (one minute and 150 MB of download)"
+	mkdir "$STAGE/source"
+	cd "$STAGE/source"
+	fetch_packages linux-source-6.12
+	unpack_packages
+	tar -xJf "root/$tar" --wildcards \
+		'*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
+		'*/scripts/const_structs.checkpatch' '*/scripts/kernel-doc' \
+		'*/scripts/kernel-doc.*' '*/scripts/lib/*' \
+		'*/tools/net/ynl/*' '*/Documentation/netlink/*'
+	cd "$TOP"
+	mkdir -p "$(dirname "$dir")"
+	mv -T "$STAGE/source/linux-source-6.12" "$dir"
+}
+
+main()
+{
+	local what
+
+	[ $# -gt 0 ] || set -- packages 6.1 6.12 source
+	mkdir -p "$CACHE"
+	trap cleanup EXIT
+	trap 'exit 1' HUP INT TERM
+	STAGE=$(mktemp -d "$CACHE/prepare.XXXXXX")
+	# Two runs at once would download everything twice.
+	exec 8>"$CACHE/prepare.lock"
+	flock 8
+	for what in "$@"; do
+		case $what in
+		packages)	prepare_packages ;;
+		6.1|6.12)	prepare_kernel "$what" ;;
+		debug)		prepare_debug ;;
+		source)		prepare_source ;;
+		*)		die "no such thing to prepare: $what" ;;
+		esac
+	done
+}
+
+main "$@"
