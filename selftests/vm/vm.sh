@@ -10,7 +10,7 @@
 #        vm.sh [OPTION...] --shell
 #	-K KERNEL	6.1 (the default), 6.12 or debug
 #	-t SECONDS	time limit for the command (1800; none for --shell)
-##	--icount	count instructions: one processor, the same from run to run
+#	--icount	count instructions: one processor, the same from run to run
 #	-c		the rest of the line is the command, given as it is
 #	--shell		a shell on this terminal; leave it with exit or ctrl-d
 # XTUN_ACCEL, as "tcg max" or "kvm host", overrides the choice of qemu's
