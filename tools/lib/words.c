@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The words. Their order is the order in which they are printed; where two
+ * words say the same, the first that says all of it is printed.
+ */
+#include <string.h>
+
+#include "grammar.h"
+
+#define CSUM	(XTUN_CONF_FLAGS_ICSUM | XTUN_CONF_FLAGS_OCSUM)
+#define SEQ	(XTUN_CONF_FLAGS_ISEQ | XTUN_CONF_FLAGS_OSEQ)
+
+#define BITS_ON(b)							\
+	.type = XG_BITS, .attr = XTUN_A_CONF_FLAGS, .bits = (b), .on = true
+#define BITS_OFF(b)							\
+	.type = XG_BITS, .attr = XTUN_A_CONF_FLAGS, .bits = (b)
+
+static const struct xg_name encap_names[] = {
+	{ "ip", XTUN_ENCAP_IP },
+	{ "gre", XTUN_ENCAP_GRE },
+	{ "nvgre", XTUN_ENCAP_NVGRE },
+	{ }
+};
+
+static const struct xg_name payload_names[] = {
+	{ "ip", XTUN_PAYLOAD_IP },
+	{ "eth", XTUN_PAYLOAD_ETH },
+	{ }
+};
+
+static const struct xg_name df_names[] = {
+	{ "set", XTUN_DF_SET },
+	{ "inherit", XTUN_DF_INHERIT },
+	{ "unset", XTUN_DF_UNSET },
+	{ }
+};
+
+static const struct xg_name frag_names[] = {
+	{ "inner", XTUN_FRAG_INNER },
+	{ "outer", XTUN_FRAG_OUTER },
+	{ "never", XTUN_FRAG_NEVER },
+	{ }
+};
+
+static const struct xg_name relay_names[] = {
+	{ "transparent", XTUN_ICMP_RELAY_TRANSPARENT },
+	{ "strict", XTUN_ICMP_RELAY_STRICT },
+	{ "off", XTUN_ICMP_RELAY_OFF },
+	{ }
+};
+
+static const struct xg_name memory_names[] = {
+	{ "auto", XTUN_ICMP_MEMORY_AUTO },
+	{ "on", XTUN_ICMP_MEMORY_ON },
+	{ "off", XTUN_ICMP_MEMORY_OFF },
+	{ }
+};
+
+static const struct xg_name flowlabel_names[] = {
+	{ "inherit", XTUN_FLOWLABEL_INHERIT },
+	{ "auto", XTUN_FLOWLABEL_AUTO },
+	{ }
+};
+
+static const struct xg_name encaplimit_names[] = {
+	{ "none", XTUN_ENCAPLIMIT_NONE },
+	{ }
+};
+
+static const struct xg_name tos_names[] = {
+	{ "inherit", XTUN_TOS_INHERIT },
+	{ }
+};
+
+/* As a clamp, 65535 would clamp nothing: it is free to mean auto */
+static const struct xg_name mss_names[] = {
+	{ "auto", 0xffff },
+	{ "off", 0 },
+	{ }
+};
+
+static const struct xg_name zero_is_any[] = { { "any", 0 }, { } };
+static const struct xg_name zero_is_none[] = { { "none", 0 }, { } };
+static const struct xg_name zero_is_auto[] = { { "auto", 0 }, { } };
+static const struct xg_name zero_is_inherit[] = { { "inherit", 0 }, { } };
+
+const struct xg_word xg_words[] = {
+	{
+		.name = "encap", .type = XG_NAME, .attr = XTUN_A_CONF_ENCAP,
+		.names = encap_names, .always = true,
+		.help = "header between outer IP and payload",
+	},
+	{
+		.name = "payload", .type = XG_NAME, .attr = XTUN_A_CONF_PAYLOAD,
+		.names = payload_names, .always = true,
+		.help = "what the device carries",
+	},
+	{
+		.name = "local", .type = XG_ADDR, .attr = XTUN_A_CONF_LOCAL,
+		.names = zero_is_any, .always = true,
+		.help = "source of outer packets",
+	},
+	{
+		.name = "remote", .type = XG_ADDR, .attr = XTUN_A_CONF_REMOTE,
+		.names = zero_is_any, .always = true,
+		.help = "the peer; any: the route's gateway",
+	},
+	{
+		.name = "dev", .type = XG_LINK, .attr = XTUN_A_CONF_LINK,
+		.names = zero_is_none,
+		.help = "underlay device",
+	},
+	{
+		.name = "fwmark", .type = XG_NUM, .attr = XTUN_A_CONF_FWMARK,
+		.size = 4, .hex = true, .names = zero_is_none,
+		.help = "mark of outer packets",
+	},
+	{
+		.name = "key", .type = XG_KEY, .attr = XTUN_A_CONF_IKEY,
+		.attr2 = XTUN_A_CONF_OKEY,
+		.help = "number of the network, both ways",
+	},
+	{
+		.name = "ikey", .type = XG_KEY, .attr = XTUN_A_CONF_IKEY,
+		.help = "key of packets that come in",
+	},
+	{
+		.name = "okey", .type = XG_KEY, .attr = XTUN_A_CONF_OKEY,
+		.help = "key of packets that go out",
+	},
+	{
+		.name = "nokey", .type = XG_BARE, .attr = XTUN_A_CONF_NOKEY,
+		.dflt = true,
+		.help = "neither key (the default)",
+	},
+	{
+		.name = "ttl", .type = XG_NUM, .attr = XTUN_A_CONF_TTL,
+		.size = 1, .names = zero_is_inherit, .dflt = 64,
+		.help = "TTL or hop limit of outer packets",
+	},
+	{
+		.name = "tos", .type = XG_NUM, .attr = XTUN_A_CONF_TOS,
+		.size = 1, .hex = true, .names = tos_names,
+		.dflt = XTUN_TOS_INHERIT,
+		.help = "DSCP of outer packets, as a byte",
+	},
+	{
+		.name = "flowlabel", .type = XG_NUM,
+		.attr = XTUN_A_CONF_FLOWLABEL, .size = 4, .hex = true,
+		.names = flowlabel_names, .dflt = XTUN_FLOWLABEL_AUTO,
+		.help = "flow label of outer IPv6",
+	},
+	{
+		.name = "encaplimit", .type = XG_NUM,
+		.attr = XTUN_A_CONF_ENCAPLIMIT, .size = 2,
+		.names = encaplimit_names, .dflt = XTUN_ENCAPLIMIT_NONE,
+		.help = "encapsulation limit option",
+	},
+	{
+		.name = "df", .type = XG_NAME, .attr = XTUN_A_CONF_DF,
+		.names = df_names, .dflt = XTUN_DF_SET,
+		.help = "DF bit of outer IPv4",
+	},
+	{
+		.name = "frag", .type = XG_NAME, .attr = XTUN_A_CONF_FRAG,
+		.names = frag_names, .dflt = XTUN_FRAG_INNER,
+		.help = "where IPv4 without DF is cut",
+	},
+	{
+		.name = "mtu", .type = XG_NUM, .attr = XTUN_A_CONF_MTU,
+		.size = 4, .names = zero_is_auto,
+		.help = "pins the MTU; auto follows the path",
+	},
+	{
+		.name = "csum", BITS_ON(CSUM),
+		.help = "checksums are sent and demanded",
+	},
+	{
+		.name = "icsum", BITS_ON(XTUN_CONF_FLAGS_ICSUM),
+		.help = "checksums are demanded",
+	},
+	{
+		.name = "ocsum", BITS_ON(XTUN_CONF_FLAGS_OCSUM),
+		.help = "checksums are sent",
+	},
+	{
+		.name = "nocsum", BITS_OFF(CSUM),
+		.help = "checksums are optional (the default)",
+	},
+	{
+		.name = "noicsum", BITS_OFF(XTUN_CONF_FLAGS_ICSUM),
+		.help = "undoes icsum",
+	},
+	{
+		.name = "noocsum", BITS_OFF(XTUN_CONF_FLAGS_OCSUM),
+		.help = "undoes ocsum",
+	},
+	{
+		.name = "seq", BITS_ON(SEQ),
+		.help = "sequence numbers, sent and demanded",
+	},
+	{
+		.name = "iseq", BITS_ON(XTUN_CONF_FLAGS_ISEQ),
+		.help = "sequence numbers are demanded",
+	},
+	{
+		.name = "oseq", BITS_ON(XTUN_CONF_FLAGS_OSEQ),
+		.help = "sequence numbers are sent",
+	},
+	{
+		.name = "noseq", BITS_OFF(SEQ),
+		.help = "no sequence numbers (the default)",
+	},
+	{
+		.name = "noiseq", BITS_OFF(XTUN_CONF_FLAGS_ISEQ),
+		.help = "undoes iseq",
+	},
+	{
+		.name = "nooseq", BITS_OFF(XTUN_CONF_FLAGS_OSEQ),
+		.help = "undoes oseq",
+	},
+	{
+		.name = "allow", .type = XG_PREFIXES,
+		.attr = XTUN_A_CONF_ALLOW, .names = zero_is_any,
+		.help = "inner sources that may come out",
+	},
+	{
+		.name = "sport", .type = XG_PORTS,
+		.attr = XTUN_A_CONF_SPORT_MIN, .attr2 = XTUN_A_CONF_SPORT_MAX,
+		.help = "source ports of outer UDP",
+	},
+	{
+		.name = "dport", .type = XG_NUM, .attr = XTUN_A_CONF_DPORT,
+		.size = 2,
+		.help = "destination port of outer UDP",
+	},
+	{
+		.name = "udpcsum", BITS_ON(XTUN_CONF_FLAGS_UDPCSUM),
+		.help = "outer UDP has a checksum",
+	},
+	{
+		.name = "noudpcsum", BITS_OFF(XTUN_CONF_FLAGS_UDPCSUM),
+		.help = "outer UDP has none",
+	},
+	{
+		.name = "icmp-relay", .type = XG_NAME,
+		.attr = XTUN_A_CONF_ICMP_RELAY, .names = relay_names,
+		.dflt = XTUN_ICMP_RELAY_TRANSPARENT,
+		.help = "errors of the underlay",
+	},
+	{
+		.name = "icmp-memory", .type = XG_NAME,
+		.attr = XTUN_A_CONF_ICMP_MEMORY, .names = memory_names,
+		.dflt = XTUN_ICMP_MEMORY_AUTO,
+		.help = "remembers what was sent",
+	},
+	{
+		.name = "mss", .type = XG_NUM, .attr = XTUN_A_CONF_MSS,
+		.size = 4, .names = mss_names,
+		.help = "clamps TCP's MSS",
+	},
+	{
+		.name = "external", .type = XG_BARE,
+		.attr = XTUN_A_CONF_EXTERNAL,
+		.help = "each packet brings keys, addresses",
+	},
+	{ }
+};
+
+/**
+ * xg_find() - look a word up
+ * @name: the word, whole
+ *
+ * Return: the word, or NULL if there is none of that name.
+ */
+const struct xg_word *xg_find(const char *name)
+{
+	const struct xg_word *word;
+
+	for (word = xg_words; word->name; word++) {
+		if (!strcmp(word->name, name))
+			return word;
+	}
+	return NULL;
+}
+
+/**
+ * xg_settles() - what a word settles
+ * @word: the word
+ *
+ * Two words that settle a bit in common cannot stand together.
+ *
+ * Return: a bit for each attribute, or from bit 32 for each flag.
+ */
+__u64 xg_settles(const struct xg_word *word)
+{
+	__u64 mask;
+
+	if (word->type == XG_BITS)
+		return (__u64)word->bits << 32;
+
+	mask = 1ULL << word->attr;
+	if (word->attr2)
+		mask |= 1ULL << word->attr2;
+	/* nokey beside ikey or okey says something, beside key it does not */
+	if (word->type == XG_KEY && word->attr2)
+		mask |= 1ULL << XTUN_A_CONF_NOKEY;
+	return mask;
+}
