@@ -54,3 +54,19 @@ kernel_release()
 		return
 	done
 }
+
+# link_sources FOLDER: the module's sources, as links, for a build of its own.
+link_sources()
+{
+	local dir=$1 path
+
+	mkdir -p "$dir"
+	ln -sfn "$TOP/uapi" "$dir/uapi"
+	(cd "$TOP" && find kmod -type f \( -name '*.[ch]' -o -name Kbuild \)) |
+	while read -r path; do
+		mkdir -p "$dir/$(dirname "$path")"
+		ln -sfn "$TOP/$path" "$dir/$path"
+	done
+	# What was removed or renamed since.
+	find -L "$dir" -type l -delete
+}

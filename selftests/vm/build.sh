@@ -1,0 +1,37 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds what the virtual machines run: the tools into build/tools, and the
+# module for each kernel named into build/KERNEL/kmod.  The sources are linked
+# there, not copied, so that one checkout can be built for all kernels side by
+# side and only what changed is compiled again.
+#
+# usage: build.sh [KERNEL...]		6.1, 6.12 or debug
+
+set -e -u -o pipefail
+# shellcheck source=selftests/vm/common.sh
+. "$(dirname "$0")/common.sh"
+
+build_tools()
+{
+	make -s -C "$TOP/tools" O="$TOP/build/tools" all
+}
+
+main()
+{
+	local k
+
+	"$VM_DIR/prepare.sh" packages "$@"
+	mkdir -p "$TOP/build"
+	exec 7>"$TOP/build/lock"
+	flock 7
+	build_tools
+	for k in "$@"; do
+		say "module for kernel $k"
+		link_sources "$TOP/build/$k"
+		make -s -C "$(kernel_dir "$k")/build" -j "$(nproc)" \
+			M="$TOP/build/$k/kmod" modules
+	done
+}
+
+main "$@"
