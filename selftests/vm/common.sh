@@ -7,6 +7,8 @@
 # Not /usr/local: a python3 or an ip that somebody put there is not the one
 # whose packages prepare.sh installs.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+# Options of a make that called are not meant for the builds started from here.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES
 
 VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC2034 # read by those who source this

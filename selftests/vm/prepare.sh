@@ -18,7 +18,7 @@ set -e -u -o pipefail
 # shellcheck source=selftests/vm/common.sh
 . "$(dirname "$0")/common.sh"
 
-PACKAGES_BUILD="make gcc gcc-12 libc6-dev binutils bc pahole perl xz-utils kmod"
+PACKAGES_BUILD="make gcc gcc-12 libc6-dev libmnl-dev binutils pahole perl xz-utils kmod"
 PACKAGES_VM="qemu-system-x86 busybox-static util-linux procps"
 PACKAGES_TEST="iproute2 iputils-ping iputils-tracepath ethtool nftables
 	tcpdump tshark iperf3 socat traceroute conntrack psmisc
