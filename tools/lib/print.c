@@ -12,6 +12,7 @@
  * struct printer - words that are being printed
  * @tb: the attributes by type
  * @foreign: the underlay is another netns, where ifindexes have other names
+ * @configured: the tunnel has been told what to be
  * @emit: prints a word
  * @ctx: for @emit
  * @done: what has been said, see xg_settles()
@@ -19,6 +20,7 @@
 struct printer {
 	const struct nlattr *const *tb;
 	bool foreign;
+	bool configured;
 	xg_emit_t emit;
 	void *ctx;
 	__u64 done;
@@ -59,13 +61,19 @@ static void say_flag(struct printer *pr, const struct xg_word *word)
 	say(pr, word, &shown);
 }
 
+/* A tunnel that has not been told what to be takes no word but encap first */
+static bool must_say(const struct printer *pr, const struct xg_word *word)
+{
+	return word->always && pr->configured;
+}
+
 static void print_num(struct printer *pr, const struct xg_word *word)
 {
 	const struct xg_name *name;
 	unsigned long long value;
 
 	if (!xa_get_uint(pr->tb[word->attr], &value) ||
-	    (!word->always && value == word->dflt))
+	    (value == word->dflt && !must_say(pr, word)))
 		return;
 	for (name = word->names; name && name->name; name++) {
 		if (name->value == value) {
@@ -124,14 +132,12 @@ static void print_addr(struct printer *pr, const struct xg_word *word)
 	struct xg_shown shown = { .kind = XG_IS_STR };
 	char text[INET6_ADDRSTRLEN];
 
-	if (!attr)
-		return;
-	shown.family = family_of(attr);
+	shown.family = attr ? family_of(attr) : AF_UNSPEC;
 	if (shown.family) {
 		inet_ntop(shown.family, xa_data(attr), text, sizeof(text));
 		shown.text = text;
 		say(pr, word, &shown);
-	} else if (!xa_len(attr)) {
+	} else if (must_say(pr, word)) {
 		say_str(pr, word, word->names->name);
 	}
 }
@@ -241,7 +247,9 @@ void xg_print(const struct nlattr *const tb[], bool foreign, xg_emit_t emit,
 		.tb = tb, .foreign = foreign, .emit = emit, .ctx = ctx,
 	};
 	const struct xg_word *word;
+	unsigned long long encap;
 
+	pr.configured = xa_get_uint(tb[XTUN_A_CONF_ENCAP], &encap) && encap;
 	for (word = xg_words; word->name; word++) {
 		if (!(pr.done & xg_settles(word)))
 			printers[word->type](&pr, word);
