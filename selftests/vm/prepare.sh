@@ -231,7 +231,6 @@ prepare_source()
 	tar -xJf "root/$tar" --wildcards \
 		'*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
 		'*/scripts/const_structs.checkpatch' '*/scripts/kernel-doc' \
-		'*/scripts/kernel-doc.*' '*/scripts/lib/*' \
 		'*/tools/net/ynl/*' '*/Documentation/netlink/*'
 	cd "$TOP"
 	mkdir -p "$(dirname "$dir")"
