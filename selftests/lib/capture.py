@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Frames off a device, and what tshark thinks of them."""
+
+import collections
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import tempfile
+
+from lib import ktap, net, pkt
+
+# data: from the link layer's header on, which is header bytes long; outgoing:
+# sent by the host that has the device; gso: size of the segments that the
+# frame stands for, or 0.  A checksum that was left to the network card is
+# filled in, except where there are segments.
+Frame = collections.namedtuple("Frame", "data header outgoing gso")
+
+_PACKET_VNET_HDR = 15
+_VNET_HDR = struct.Struct("=BBHHHH")
+_NEEDS_CSUM = 1
+_ETHER = 1
+_LINKTYPE = {14: 1, 0: 101}     # of pcap: Ethernet, raw IP
+
+
+class Capture:
+    """What passes a device from now on, in a socket's buffer."""
+
+    def __init__(self, ns, dev, chatter=False):
+        self._chatter = chatter
+        self._sock = ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._sock.setsockopt(socket.SOL_SOCKET, net.SO_RCVBUFFORCE, 1 << 24)
+        self._sock.setsockopt(net.SOL_PACKET, _PACKET_VNET_HDR, 1)
+        self._sock.bind((dev, 3))       # ETH_P_ALL
+        self._sock.setblocking(False)
+        self.frames = []                # all that poll() has seen
+
+    def poll(self):
+        """Takes what is there; returns the frames that are new."""
+        new = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frame = self._take()
+                if self._chatter or not net.is_chatter(frame.data[frame.header:]):
+                    new.append(frame)
+        self.frames += new
+        return new
+
+    def _take(self):
+        data, address = self._sock.recvfrom(1 << 17)
+        flags, _, _, gso, start, offset = _VNET_HDR.unpack_from(data)
+        data = data[_VNET_HDR.size:]
+        if flags & _NEEDS_CSUM and not gso:
+            data = _fill_checksum(data, start, offset)
+        header = 14 if address[3] == _ETHER else 0
+        return Frame(data, header, address[2] == 4, gso)    # 4: PACKET_OUTGOING
+
+    def packets(self, outgoing=None):
+        """The IP and IPv6 packets, as bytes, of all frames so far."""
+        self.poll()
+        return [frame.data[frame.header:] for frame in self.frames
+                if outgoing in (None, frame.outgoing)]
+
+    def wait(self, match, what, count=1, limit=30):
+        """Waits for packets (bytes) that match; returns the first, or a list."""
+        def found():
+            seen = [packet for packet in self.packets() if match(packet)]
+            return seen if len(seen) >= count else None
+        seen = ktap.wait_for(found, what, limit)
+        return seen[0] if count == 1 else seen
+
+    def clear(self):
+        self.poll()
+        self.frames = []
+
+    def close(self):
+        self._sock.close()
+
+
+def _fill_checksum(data, start, offset):
+    """What a network card does: the field holds the pseudo header's sum."""
+    place = start + offset
+    value = pkt.checksum(data[start:]) or 0xffff
+    return data[:place] + struct.pack("!H", value) + data[place + 2:]
+
+
+def write_pcap(path, packets, linktype=101):
+    """packets: bytes or Frames, all with the same link layer."""
+    data = [packet.data if isinstance(packet, Frame) else bytes(packet)
+            for packet in packets]
+    if packets and isinstance(packets[0], Frame):
+        linktype = _LINKTYPE[packets[0].header]
+    with open(path, "wb") as file:
+        file.write(struct.pack("=IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 1 << 18, linktype))
+        for number, packet in enumerate(data):
+            file.write(struct.pack("=IIII", number, 0, len(packet), len(packet)) + packet)
+
+
+# Every checksum is looked at; nothing is guessed from earlier packets.
+_TSHARK = ["tshark", "-n", "-o", "ip.check_checksum:TRUE",
+           "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
+
+
+def tshark(packets, *argv, linktype=101):
+    """What tshark prints about packets, given in one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "packets.pcap")
+        write_pcap(path, packets, linktype)
+        seen = subprocess.run(
+            [*_TSHARK, "-r", path, *argv], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=600,
+            env={**os.environ, "HOME": folder})
+    ktap.true(seen.returncode == 0, f"tshark ran ({seen.stderr.strip()[-500:]})")
+    return seen.stdout
+
+
+def tshark_json(packets, linktype=101):
+    """A dict of layers for each packet."""
+    text = tshark(packets, "-T", "json", "--no-duplicate-keys", linktype=linktype)
+    return [packet["_source"]["layers"] for packet in json.loads(text)]
+
+
+def tshark_fields(packets, *fields, linktype=101):
+    """A list of values for each packet, and of those a list for each field."""
+    words = [word for field in fields for word in ("-e", field)]
+    text = tshark(packets, "-T", "fields", "-E", "aggregator=\x1f", *words,
+                  linktype=linktype)
+    return [[value.split("\x1f") if value else [] for value in line.split("\t")]
+            for line in text.splitlines()]

@@ -1,0 +1,629 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Modules, namespaces, topologies and counters.
+
+A Namespace is entered by this process itself ("with ns:"), for a moment:
+sockets and processes made meanwhile belong to it.  That costs microseconds,
+where `ip netns exec` costs a tenth of a second on an emulated machine.
+"""
+
+import collections
+import contextlib
+import ctypes
+import fcntl
+import ipaddress
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+
+from lib import ktap
+
+NETNS_DIR = "/run/netns"
+LIMIT = 120             # seconds for one command, on the slowest machine
+
+# What Python has no name for.
+SO_RCVBUFFORCE, SOL_PACKET = 33, 263
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
+_MNT_DETACH = 2
+
+
+def _call(name, *args):
+    if getattr(_libc, name)(*args):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+# ---- modules ----
+
+def load_module():
+    """Loads xtun: the file that XTUN_KO names, else the installed one."""
+    need_root()
+    if os.path.isdir("/sys/module/xtun"):
+        return
+    # insmod resolves no dependencies.
+    for name in ("tunnel4", "tunnel6", "nf_defrag_ipv6"):
+        has_module(name)
+    path = os.environ.get("XTUN_KO")
+    if path:
+        seen = _plain("insmod", path)
+        ktap.true(seen.returncode == 0, f"insmod {path} ({seen.stderr.strip()})")
+    elif _plain("modprobe", "xtun").returncode:
+        ktap.skip("no module xtun: set XTUN_KO or install it")
+
+
+def need_root():
+    if os.geteuid():
+        ktap.skip("not root")
+
+
+def has_module(name):
+    """Loads a module of the kernel's own, if there is one."""
+    return _plain("modprobe", "-q", name).returncode == 0
+
+
+def need_modules(*names):
+    """Loads modules of the kernel's own, or skips."""
+    need_root()
+    for name in names:
+        if not has_module(name):
+            ktap.skip(f"this kernel has no module {name}")
+
+
+def _plain(*argv):
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=LIMIT)
+
+
+# ---- processes ----
+
+class Process:
+    """A command in the background, with what it says."""
+
+    def __init__(self, argv):
+        self._text = tempfile.TemporaryFile("w+")
+        self.name = argv[0]
+        self._popen = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=self._text,
+            stderr=subprocess.STDOUT, start_new_session=True)
+        ktap.defer(self.kill)
+
+    def output(self):
+        # pread: the file's offset is the one that the process writes at.
+        return os.pread(self._text.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    def wait_output(self, pattern, limit=60):
+        """Waits until the output matches; returns the match."""
+        return ktap.wait_for(lambda: re.search(pattern, self.output()),
+                             f"'{pattern}' from {self.name}, which said: "
+                             f"{self.output()!r}", limit)
+
+    def running(self):
+        return self._popen.poll() is None
+
+    def wait(self, limit=LIMIT):
+        """Waits for the end; returns the exit status."""
+        return self._popen.wait(limit)
+
+    def kill(self, number=signal.SIGKILL):
+        if self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, number)
+        return self._popen.wait(LIMIT)
+
+
+# ---- namespaces ----
+
+class IpError(ktap.Failed):
+    """A line of `ip -batch` failed; message is what the kernel said."""
+
+    def __init__(self, line, text):
+        super().__init__(f"ip {line}: {text}")
+        self.line = line
+        self.message = text
+
+
+class Namespace:
+    """A network namespace, deleted with the scope it was made in.
+
+    No duplicate address detection, no link-local addresses by themselves and
+    no router solicitations: nothing speaks on a link but what the test makes speak.
+    """
+
+    _number = 0
+
+    def __init__(self, name):
+        Namespace._number += 1
+        self.name = f"{name}-{os.getpid()}-{Namespace._number}"
+        self.v4 = self.v6 = None        # addresses on the underlay, if any
+        self._path = os.path.join(NETNS_DIR, self.name)
+        self._entered = []
+        self._make()
+        self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        ktap.defer(self.delete)
+        self.sysctl({
+            "net.ipv6.conf.all.accept_dad": 0,
+            "net.ipv6.conf.default.accept_dad": 0,
+            "net.ipv6.conf.default.accept_ra": 0,
+            "net.ipv6.conf.default.router_solicitations": 0,
+            "net.ipv6.conf.default.addr_gen_mode": 1,
+            # A reverse path filter would hide what the test is about.
+            "net.ipv4.conf.all.rp_filter": 0,
+            "net.ipv4.conf.default.rp_filter": 0,
+        })
+        self.ip("link set lo up")
+
+    def _make(self):
+        _share_netns_dir()
+        os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o444))
+        with _saved_netns():
+            _call("unshare", _CLONE_NEWNET)
+            _call("mount", b"/proc/thread-self/ns/net", self._path.encode(),
+                  b"none", ctypes.c_ulong(_MS_BIND), None)
+
+    def delete(self):
+        """Deletes it now; sockets and devices elsewhere may keep it alive."""
+        if self._fd is None:
+            return
+        os.close(self._fd)
+        self._fd = None
+        _call("umount2", self._path.encode(), _MNT_DETACH)
+        os.unlink(self._path)
+
+    def __str__(self):
+        return self.name
+
+    def __enter__(self):
+        self._entered.append(_own_netns())
+        _call("setns", self._fd, _CLONE_NEWNET)
+        return self
+
+    def __exit__(self, *_):
+        fd = self._entered.pop()
+        _call("setns", fd, _CLONE_NEWNET)
+        os.close(fd)
+
+    # -- commands --
+
+    def run(self, *argv, text=None, limit=LIMIT):
+        """Runs a command to its end: returncode, stdout, stderr."""
+        with self:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True)
+        out, err = process.communicate(text, limit)
+        return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+    def check(self, *argv, text=None):
+        """Runs a command that has to succeed; returns its output."""
+        seen = self.run(*argv, text=text)
+        if seen.returncode:
+            ktap.fail(f"{' '.join(argv)}: exit {seen.returncode}: "
+                      f"{(seen.stderr or seen.stdout).strip()}")
+        return seen.stdout
+
+    def spawn(self, *argv):
+        with self:
+            return Process(argv)
+
+    def ip(self, *lines):
+        """Runs commands of ip(8), without the word ip, in one process."""
+        seen = self.run("ip", "-batch", "-", text="\n".join(lines) + "\n")
+        if seen.returncode:
+            place = re.search(r"Command failed -:(\d+)", seen.stderr)
+            line = lines[int(place[1]) - 1] if place else "; ".join(lines)
+            raise IpError(line, _refusal(seen.stderr))
+        return seen.stdout
+
+    def refused(self, *lines):
+        """What ip(8) says of each line, in one process; None if it took it."""
+        seen = self.run("ip", "-force", "-batch", "-",
+                        text="\n".join(lines) + "\n")
+        said = {}
+        start = 0
+        for place in re.finditer(r"Command failed -:(\d+)\n?", seen.stderr):
+            said[int(place[1])] = _refusal(seen.stderr[start:place.start()])
+            start = place.end()
+        return [said.get(number) for number in range(1, len(lines) + 1)]
+
+    def ip_json(self, *argv):
+        return json.loads(self.check("ip", "-j", "-d", *argv) or "[]")
+
+    def link(self, dev):
+        """`ip -j -d link show` of a device."""
+        return self.ip_json("link", "show", "dev", dev)[0]
+
+    def tunctl(self, *argv):
+        """`tunctl -j` and what it says."""
+        return json.loads(self.check("tunctl", "-j", *argv) or "null")
+
+    # -- devices --
+
+    def tunnel(self, dev, words, *addresses):
+        """Makes an xtun device with these words, up and with addresses."""
+        self.device(dev, f"type xtun {words}", *addresses)
+
+    def device(self, dev, words, *addresses):
+        """Makes a device (`ip link add`), up and with addresses."""
+        self.ip(f"link add {dev} {words}", f"link set {dev} up",
+                *(address_line(dev, address) for address in addresses))
+
+    def wait_running(self, *devs):
+        """Waits until packets that are sent to the devices are not lost.
+
+        A carrier that comes after `link set up` is acted upon by a worker.
+        """
+        for dev in devs:
+            ktap.wait_for(lambda: self._flags(dev) & 0x40, f"carrier of {dev}")
+
+    def _flags(self, dev):
+        ifreq = struct.pack("16s16x", dev.encode())
+        with self, _control_socket() as sock:
+            return struct.unpack_from(
+                "H", fcntl.ioctl(sock, 0x8913, ifreq), 16)[0]  # SIOCGIFFLAGS
+
+    def mac(self, dev):
+        ifreq = struct.pack("16s24x", dev.encode())
+        with self, _control_socket() as sock:
+            return fcntl.ioctl(sock, 0x8927, ifreq)[18:24]     # SIOCGIFHWADDR
+
+    def mtu(self, dev):
+        ifreq = struct.pack("16s24x", dev.encode())
+        with self, _control_socket() as sock:
+            return struct.unpack_from(
+                "i", fcntl.ioctl(sock, 0x8921, ifreq), 16)[0]  # SIOCGIFMTU
+
+    def sysctl(self, settings):
+        """Sets sysctls of the namespace from a dict, or reads one."""
+        with self:
+            if isinstance(settings, str):
+                with open(_sysctl_path(settings)) as file:
+                    return file.read().strip()
+            for key, value in settings.items():
+                with open(_sysctl_path(key), "w") as file:
+                    file.write(str(value))
+        return None
+
+    def forward(self):
+        self.sysctl({"net.ipv4.ip_forward": 1,
+                     "net.ipv6.conf.all.forwarding": 1})
+
+    # -- sockets --
+
+    def socket(self, *args):
+        """socket.socket(...) of this namespace, closed with the scope."""
+        with self:
+            sock = socket.socket(*args)
+        ktap.defer(sock.close)
+        return sock
+
+    # -- counters --
+
+    def stats(self, dev):
+        """The device's rx_packets, rx_bytes, tx_dropped..., from procfs."""
+        with self, open("/proc/thread-self/net/dev") as file:
+            for line in file:
+                name, _, rest = line.partition(":")
+                if name.strip() == dev:
+                    return dict(zip(_DEV_FIELDS, map(int, rest.split())))
+        return ktap.fail(f"no device {dev} in {self}")
+
+    def counters(self, dev):
+        """What `ethtool -S` shows, asked of the kernel in the same way."""
+        with self, _control_socket() as sock:
+            return _ethtool_stats(sock, dev)
+
+    def drops(self, dev):
+        """The counters of lost packets that are not zero."""
+        return {name: count for name, count in self.counters(dev).items()
+                if count and re.match(r"[rt]x-", name)}
+
+    @contextlib.contextmanager
+    def moves(self, dev, limit=20, **expected):
+        """The block moves exactly these counters, by so much.
+
+        Names are written with _ for -: moves("t0", rx_checksum=1).
+        """
+        expected = {name.replace("_", "-"): by for name, by in expected.items()}
+        before = self.counters(dev)
+        yield
+        with contextlib.suppress(ktap.Failed):
+            ktap.wait_for(lambda: expected == self._moved(dev, before),
+                          "counters", limit if expected else 0)
+        ktap.eq(self._moved(dev, before), expected, f"counters of {dev} moved")
+
+    def _moved(self, dev, before):
+        after = self.counters(dev)
+        return {name: after[name] - before.get(name, 0) for name in after
+                if re.match(r"[rt]x-", name) and after[name] != before.get(name, 0)}
+
+
+_DEV_FIELDS = [f"{way}_{name}" for way, names in (
+    ("rx", "bytes packets errors dropped fifo frame compressed multicast"),
+    ("tx", "bytes packets errors dropped fifo collisions carrier compressed"),
+) for name in names.split()]
+
+
+def _share_netns_dir():
+    """As `ip netns add` does it, so that both see each other's namespaces."""
+    os.makedirs(NETNS_DIR, exist_ok=True)
+    path = NETNS_DIR.encode()
+    with open("/proc/self/mountinfo") as file:
+        if any(line.split()[4] == NETNS_DIR for line in file):
+            return
+    _call("mount", path, path, b"none", ctypes.c_ulong(_MS_BIND | _MS_REC), None)
+    _call("mount", b"", path, b"none", ctypes.c_ulong(_MS_SHARED | _MS_REC), None)
+
+
+def _own_netns():
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextlib.contextmanager
+def _saved_netns():
+    fd = _own_netns()
+    try:
+        yield
+    finally:
+        _call("setns", fd, _CLONE_NEWNET)
+        os.close(fd)
+
+
+def _control_socket():
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def _sysctl_path(key):
+    """net.ipv4.conf.all.x or, where a part has a dot, net/ipv4/conf/e0.5/x."""
+    return "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
+
+
+def _refusal(text):
+    """The kernel's words in what ip(8) says on standard error."""
+    text = re.sub(r"Command failed -:\d+", "", text).strip()
+    return re.sub(r"^(Error|RTNETLINK answers): ", "", text)
+
+
+def address_line(dev, address):
+    nodad = " nodad" if ":" in address else ""
+    return f"addr add {address} dev {dev}{nodad}"
+
+
+# ---- ethtool -S ----
+
+def _ethtool(sock, dev, request):
+    """SIOCETHTOOL; returns what the kernel made of the request."""
+    data = ctypes.create_string_buffer(request, len(request))
+    ifreq = struct.pack("16sP16x", dev.encode(), ctypes.addressof(data))
+    fcntl.ioctl(sock, 0x8946, ifreq)
+    return data.raw
+
+
+def _ethtool_stats(sock, dev):
+    strings, stats = 1, struct.Struct("=IIQI4x")    # ETH_SS_STATS
+    try:
+        reply = _ethtool(sock, dev, stats.pack(0x37, 0, 1 << strings, 0))
+    except OSError:
+        return {}
+    _, _, mask, count = stats.unpack(reply)
+    if not mask or not count:
+        return {}
+    names = _ethtool(sock, dev, struct.pack("=III", 0x1b, strings, count)
+                     + bytes(32 * count))[12:]
+    values = _ethtool(sock, dev, struct.pack("=II", 0x1d, count)
+                      + bytes(8 * count))[8:]
+    return {names[32 * n:32 * n + 32].split(b"\0")[0].decode():
+            struct.unpack_from("=Q", values, 8 * n)[0] for n in range(count)}
+
+
+# ---- topologies ----
+
+def veth(one, dev, other, far_dev, options="", link_local=True):
+    """Joins two namespaces; both ends are up, and running, afterwards.
+
+    A router asks for neighbours from its link-local address only.
+    """
+    one.ip(f"link add {dev} {options} type veth peer name {far_dev} {options} "
+           f"netns {other}", f"link set {dev} up",
+           *([address_line(dev, "fe80::1/64")] if link_local else []))
+    other.ip(f"link set {far_dev} up",
+             *([address_line(far_dev, "fe80::2/64")] if link_local else []))
+    one.wait_running(dev)
+    other.wait_running(far_dev)
+
+
+Two = collections.namedtuple("Two", "a b")
+
+
+def two(mtu=1500):
+    """Hosts A and B on one link: A under0 ---- under0 B.
+
+    ns.v4 and ns.v6 are their addresses there.
+    """
+    a, b = Namespace("a"), Namespace("b")
+    veth(a, "under0", b, "under0", f"mtu {mtu}")
+    for ns, last in ((a, 1), (b, 2)):
+        ns.v4, ns.v6 = f"192.0.2.{last}", f"2001:db8::{last}"
+        ns.ip(address_line("under0", f"{ns.v4}/24"),
+              address_line("under0", f"{ns.v6}/64"))
+    return Two(a, b)
+
+
+class Path:
+    """A host behind each of two routers that have a router between them.
+
+        a ----- ingress ------- r ------- egress ----- b
+          lan0  lan0  under0  left right  under0  lan0  lan0
+
+        a        10.1.0.2    fd00:1::2          b        10.2.0.2   fd00:2::2
+        ingress  10.1.0.1    fd00:1::1          egress   10.2.0.1   fd00:2::1
+                 192.0.2.1   2001:db8:1::1               198.51.100.1  2001:db8:2::1
+        r left   192.0.2.254 2001:db8:1::fe     r right  198.51.100.254 2001:db8:2::fe
+
+    The inner networks reach each other through a tunnel only.
+    """
+
+    LANS = {"a": ("10.1.0.0/24", "fd00:1::/64"), "b": ("10.2.0.0/24", "fd00:2::/64")}
+
+    def __init__(self, mtu=1500):
+        self.a, self.ingress, self.r, self.egress, self.b = (
+            Namespace(name) for name in ("a", "ingress", "r", "egress", "b"))
+        for router in (self.ingress, self.r, self.egress):
+            router.forward()
+        size = f"mtu {mtu}"
+        veth(self.a, "lan0", self.ingress, "lan0")
+        veth(self.ingress, "under0", self.r, "left", size)
+        veth(self.r, "right", self.egress, "under0", size)
+        veth(self.egress, "lan0", self.b, "lan0")
+        self._underlay()
+        self._lan(self.a, self.ingress, 1)
+        self._lan(self.b, self.egress, 2)
+
+    def _underlay(self):
+        self.r.ip(address_line("left", "192.0.2.254/24"),
+                  address_line("left", "2001:db8:1::fe/64"),
+                  address_line("right", "198.51.100.254/24"),
+                  address_line("right", "2001:db8:2::fe/64"))
+        for ns, net4, net6, far4, far6 in (
+                (self.ingress, "192.0.2", "2001:db8:1", "198.51.100", "2001:db8:2"),
+                (self.egress, "198.51.100", "2001:db8:2", "192.0.2", "2001:db8:1")):
+            ns.v4, ns.v6 = f"{net4}.1", f"{net6}::1"
+            ns.ip(address_line("under0", f"{ns.v4}/24"),
+                  address_line("under0", f"{ns.v6}/64"),
+                  f"route add {far4}.0/24 via {net4}.254",
+                  f"route add {far6}::/64 via {net6}::fe")
+
+    @staticmethod
+    def _lan(host, router, number):
+        host.v4, host.v6 = f"10.{number}.0.2", f"fd00:{number}::2"
+        router.ip(address_line("lan0", f"10.{number}.0.1/24"),
+                  address_line("lan0", f"fd00:{number}::1/64"))
+        host.ip(address_line("lan0", f"{host.v4}/24"),
+                address_line("lan0", f"{host.v6}/64"),
+                f"route add default via 10.{number}.0.1",
+                f"route add default via fd00:{number}::1")
+
+    def tunnel(self, words, family="v4", dev="t0"):
+        """The same tunnel on both routers, and the routes into it.
+
+        words: encap and options; local and remote are those of family.
+        """
+        for near, far, lan in ((self.ingress, self.egress, "b"),
+                               (self.egress, self.ingress, "a")):
+            near.tunnel(dev, f"{words} local {getattr(near, family)} "
+                             f"remote {getattr(far, family)}")
+            near.ip(*(f"route add {prefix} dev {dev}" for prefix in self.LANS[lan]))
+
+    def narrow(self, mtu):
+        """The link between r and the egress gets this MTU."""
+        self.r.ip(f"link set right mtu {mtu}")
+        self.egress.ip(f"link set under0 mtu {mtu}")
+
+
+def path(mtu=1500):
+    return Path(mtu)
+
+
+class Peer:
+    """A host under test whose neighbour is the test itself.
+
+        ns under0 (v4, v6) ---- far0, a raw socket
+
+    The far end has no addresses and answers nothing by itself; the host has
+    static neighbours for the addresses that the test plays, which are v4
+    and v6 and what add() adds.  Checksum and segmentation offloads of the
+    host's end are off: what the test sees is what a wire would carry.
+    """
+
+    def __init__(self, offloads=False, mtu=1500):
+        self.ns, self._far = Namespace("host"), Namespace("far")
+        self._far.sysctl({"net.ipv6.conf.default.disable_ipv6": 1})
+        veth(self.ns, "under0", self._far, "far0", f"mtu {mtu}", link_local=False)
+        self.host_mac, self.mac = self.ns.mac("under0"), self._far.mac("far0")
+        self.ns.v4, self.ns.v6 = "192.0.2.1", "2001:db8::1"
+        self.v4, self.v6 = "192.0.2.2", "2001:db8::2"
+        self.ns.ip(address_line("under0", f"{self.ns.v4}/24"),
+                   address_line("under0", f"{self.ns.v6}/64"))
+        self.add(self.v4, self.v6)
+        if not offloads:
+            self.ns.check("ethtool", "-K", "under0", "tx", "off", "tso", "off",
+                          "gso", "off")
+        self._sock = self._far.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
+        self._sock.bind(("far0", 3))            # ETH_P_ALL
+        self._sock.setblocking(False)
+
+    def add(self, *addresses):
+        """More addresses of the test, in the host's networks."""
+        mac = ":".join(f"{byte:02x}" for byte in self.mac)
+        self.ns.ip(*(f"neigh replace {address} lladdr {mac} dev under0 "
+                     "nud permanent" for address in addresses))
+
+    def address(self, family):
+        """The test's own address: family is "v4" or "v6"."""
+        return getattr(self, family)
+
+    def send(self, packet):
+        """Sends an IP or IPv6 packet (bytes or scapy) to the host."""
+        packet = bytes(packet)
+        kind = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
+        self.send_frame(self.host_mac + self.mac + kind + packet)
+
+    def send_frame(self, frame):
+        self._sock.send(bytes(frame))
+
+    def drain(self):
+        """Forgets what has arrived so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._sock.recv(1 << 16)
+
+    def poll(self):
+        """The next IP or IPv6 packet that is there, or None; no chatter."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet = self._sock.recv(1 << 16)[14:]
+                if not is_chatter(packet):
+                    return packet
+        return None
+
+    def recv(self, match=None, what="a packet from the host", limit=30):
+        """The next IP or IPv6 packet that the host sends, as bytes.
+
+        match: a function of the packet; what it rejects is forgotten.
+        """
+        def wanted():
+            while packet := self.poll():
+                if not match or match(packet):
+                    return packet
+            return None
+        return ktap.wait_for(wanted, what, limit)
+
+
+def peer(offloads=False, mtu=1500):
+    return Peer(offloads, mtu)
+
+
+def is_chatter(packet):
+    """Neither IP nor IPv6, or a word of MLD, IGMP or neighbour discovery."""
+    if len(packet) < 20:
+        return True
+    if packet[0] >> 4 == 4:
+        return packet[9] == 2
+    if packet[0] >> 4 != 6 or len(packet) < 48:
+        return packet[0] >> 4 != 6
+    if packet[6] == 0 and packet[40] == 58:     # hop-by-hop options: MLD
+        return packet[48] in (130, 131, 132, 143)
+    return packet[6] == 58 and packet[40] in (130, 131, 132, 133, 134, 135, 136, 143)
+
+
+def family_of(address):
+    """socket.AF_INET or AF_INET6, whichever the address is of."""
+    version = ipaddress.ip_address(address).version
+    return socket.AF_INET if version == 4 else socket.AF_INET6
