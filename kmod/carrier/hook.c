@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * IP protocols whose handler slot belongs to an in-tree driver. A hook at the
+ * end of local input takes the packets of our tunnels out before the slot and
+ * sees the ICMP errors about them; all others go on.
+ */
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/in.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/netfilter_ipv6.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <net/netfilter/ipv6/nf_defrag_ipv6.h>
+#include <net/netfilter/nf_conntrack.h>
+
+#include "../xtun.h"
+
+/* What the hook needs to know of a packet that arrived. */
+struct xtun_hooked {
+	u8 family;
+	u8 proto;
+	unsigned int offset;
+};
+
+static bool xtun_is_icmp(const struct xtun_hooked *p)
+{
+	return p->proto == (p->family == AF_INET ? IPPROTO_ICMP :
+						   IPPROTO_ICMPV6);
+}
+
+/* ICMPv4 errors have scattered numbers, ICMPv6 errors those below 128. */
+static bool xtun_icmp_is_error(const struct icmphdr *icmph, u8 family)
+{
+	if (family == AF_INET)
+		return icmp_is_err(icmph->type);
+	return !(icmph->type & ICMPV6_INFOMSG_MASK);
+}
+
+static bool xtun_icmp_csum_ok(struct sk_buff *skb, const struct xtun_hooked *p)
+{
+	if (p->family == AF_INET)
+		return !nf_ip_checksum(skb, NF_INET_LOCAL_IN, p->offset,
+				       p->proto);
+	return !nf_ip6_checksum(skb, NF_INET_LOCAL_IN, p->offset, p->proto);
+}
+
+/* ICMP and ICMPv6 put type, code and 32 bits of information the same way. */
+static void xtun_hook_icmp(struct sk_buff *skb, const struct xtun_hooked *p)
+{
+	unsigned int quote = p->offset + sizeof(struct icmphdr);
+	const struct icmphdr *icmph;
+	u8 type, code;
+	u32 info;
+
+	if (!pskb_may_pull(skb, quote))
+		return;
+	icmph = (const struct icmphdr *)(skb->data + p->offset);
+	if (!xtun_icmp_is_error(icmph, p->family))
+		return;
+	type = icmph->type;
+	code = icmph->code;
+	info = p->family == AF_INET ? ntohs(icmph->un.frag.mtu) :
+				      ntohl(icmph->un.gateway);
+	if (!xtun_icmp_csum_ok(skb, p))
+		return;
+
+	__skb_pull(skb, quote);
+	xtun_err(skb, &xtun_hook_carrier, p->family, type, code, info);
+	__skb_push(skb, quote);
+}
+
+/* Conntrack confirms after us; unconfirmed, every packet would be NEW. */
+static bool xtun_confirm(struct sk_buff *skb)
+{
+	const struct nf_ct_hook *hook;
+	enum ip_conntrack_info ctinfo;
+	struct nf_conn *ct;
+
+	ct = nf_ct_get(skb, &ctinfo);
+	if (!ct || nf_ct_is_confirmed(ct))
+		return true;
+	hook = rcu_dereference(nf_ct_hook);
+	return !hook || hook->confirm(skb) == NF_ACCEPT;
+}
+
+static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p)
+{
+	const struct xtun_wire *wire = xtun_wire_by_ipproto(p->proto);
+	enum xtun_reason reason;
+	struct xtun_conf *conf;
+	struct xtun_hdr h;
+
+	if (!wire || wire->carrier != &xtun_hook_carrier)
+		return NF_ACCEPT;
+	conf = xtun_rcv_find(skb, wire, p->family, p->proto, p->offset, &h,
+			     &reason);
+	if (!conf)
+		return NF_ACCEPT;
+	if (!xtun_confirm(skb))
+		return NF_DROP;
+
+	skb_orphan(skb);
+	skb_pull_rcsum(skb, p->offset);
+	xtun_rcv(skb, conf, &h, reason);
+	return NF_STOLEN;
+}
+
+static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
+			       const struct nf_hook_state *state)
+{
+	struct xtun_hooked p = {
+		.family = AF_INET,
+		.proto = ip_hdr(skb)->protocol,
+		.offset = ip_hdrlen(skb),
+	};
+
+	if (xtun_is_icmp(&p)) {
+		xtun_hook_icmp(skb, &p);
+		return NF_ACCEPT;
+	}
+	return xtun_hook(skb, &p);
+}
+
+static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
+			       const struct nf_hook_state *state)
+{
+	struct xtun_hooked p = {
+		.family = AF_INET6,
+		.proto = ipv6_hdr(skb)->nexthdr,
+		.offset = sizeof(struct ipv6hdr),
+	};
+
+	if (ipv6_ext_hdr(p.proto)) {
+		unsigned short frag = 0;
+		int proto;
+
+		p.offset = 0;
+		proto = ipv6_find_hdr(skb, &p.offset, -1, &frag, NULL);
+		if (proto < 0 || frag)
+			return NF_ACCEPT;
+		p.proto = proto;
+	}
+	if (xtun_is_icmp(&p)) {
+		xtun_hook_icmp(skb, &p);
+		return NF_ACCEPT;
+	}
+	return xtun_hook(skb, &p);
+}
+
+/* After all filters, and before conntrack's confirmation at INT_MAX. */
+static const struct nf_hook_ops xtun_hook_ops[] = {
+	{
+		.hook = xtun_hook4,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_IN,
+		.priority = INT_MAX - 1,
+	},
+	{
+		.hook = xtun_hook6,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_LOCAL_IN,
+		.priority = INT_MAX - 1,
+	},
+};
+
+static int xtun_hook_get(const struct xtun_conf *conf,
+			 struct netlink_ext_ack *extack)
+{
+	struct xtun_net *xn = xtun_net(conf->tun->net);
+	bool v6 = conf->p.family == AF_INET6;
+	int err;
+
+	if (xn->hooks[v6]) {
+		xn->hooks[v6]++;
+		return 0;
+	}
+
+	/* Local input sees IPv4 packets reassembled; IPv6 has to be asked. */
+	if (v6) {
+		err = nf_defrag_ipv6_enable(xn->net);
+		if (err) {
+			NL_SET_ERR_MSG(extack,
+				       "cannot have IPv6 fragments reassembled");
+			return err;
+		}
+	}
+	err = nf_register_net_hook(xn->net, &xtun_hook_ops[v6]);
+	if (err) {
+		if (v6)
+			nf_defrag_ipv6_disable(xn->net);
+		NL_SET_ERR_MSG(extack, "cannot hook into local input");
+		return err;
+	}
+	xn->hooks[v6] = 1;
+	return 0;
+}
+
+static void xtun_hook_put(const struct xtun_conf *conf)
+{
+	struct xtun_net *xn = xtun_net(conf->tun->net);
+	bool v6 = conf->p.family == AF_INET6;
+
+	if (--xn->hooks[v6])
+		return;
+	nf_unregister_net_hook(xn->net, &xtun_hook_ops[v6]);
+	if (v6)
+		nf_defrag_ipv6_disable(xn->net);
+}
+
+const struct xtun_carrier xtun_hook_carrier = {
+	.get = xtun_hook_get,
+	.put = xtun_hook_put,
+};

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * IP protocols 4 and 41. The kernel hands them to a chain of handlers; the
+ * in-tree drivers have their places in it, and a packet that is not for a
+ * tunnel of ours goes on to them.
+ */
+#include <linux/icmp.h>
+#include <linux/in.h>
+#include <linux/socket.h>
+#include <net/xfrm.h>
+
+#include "../xtun.h"
+
+/* Before the in-tree drivers, which are at 0 and 1. */
+#define XTUN_TUNNEL_PRIORITY	(-1)
+
+/* Zero takes the packet; anything else passes it on. */
+static int xtun_ipproto_rcv(struct sk_buff *skb, u8 family, u8 ipproto)
+{
+	enum xtun_reason reason;
+	struct xtun_conf *conf;
+	struct xtun_hdr h;
+
+	conf = xtun_rcv_find(skb, &xtun_ip_wire, family, ipproto, 0, &h,
+			     &reason);
+	if (!conf)
+		return -ENOENT;
+	xtun_rcv(skb, conf, &h, reason);
+	return 0;
+}
+
+static int xtun_rcv_4in4(struct sk_buff *skb)
+{
+	return xtun_ipproto_rcv(skb, AF_INET, IPPROTO_IPIP);
+}
+
+static int xtun_rcv_6in4(struct sk_buff *skb)
+{
+	return xtun_ipproto_rcv(skb, AF_INET, IPPROTO_IPV6);
+}
+
+static int xtun_rcv_4in6(struct sk_buff *skb)
+{
+	return xtun_ipproto_rcv(skb, AF_INET6, IPPROTO_IPIP);
+}
+
+static int xtun_rcv_6in6(struct sk_buff *skb)
+{
+	return xtun_ipproto_rcv(skb, AF_INET6, IPPROTO_IPV6);
+}
+
+static int xtun_err_v4(struct sk_buff *skb, u32 info)
+{
+	const struct icmphdr *icmph = icmp_hdr(skb);
+
+	return xtun_err(skb, &xtun_ipproto_carrier, AF_INET, icmph->type,
+			icmph->code, info) ? 0 : -ENOENT;
+}
+
+static int xtun_err_v6(struct sk_buff *skb, struct inet6_skb_parm *opt, u8 type,
+		       u8 code, int offset, __be32 info)
+{
+	return xtun_err(skb, &xtun_ipproto_carrier, AF_INET6, type, code,
+			ntohl(info)) ? 0 : -ENOENT;
+}
+
+#define XTUN_TUNNEL(rcv, err) \
+	{ .handler = rcv, .err_handler = err, .priority = XTUN_TUNNEL_PRIORITY }
+
+static struct xfrm_tunnel xtun_4in4 = XTUN_TUNNEL(xtun_rcv_4in4, xtun_err_v4);
+static struct xfrm_tunnel xtun_6in4 = XTUN_TUNNEL(xtun_rcv_6in4, xtun_err_v4);
+static struct xfrm6_tunnel xtun_4in6 = XTUN_TUNNEL(xtun_rcv_4in6, xtun_err_v6);
+static struct xfrm6_tunnel xtun_6in6 = XTUN_TUNNEL(xtun_rcv_6in6, xtun_err_v6);
+
+/* The handlers are there as long as the module. */
+static int xtun_ipproto_get(const struct xtun_conf *conf,
+			    struct netlink_ext_ack *extack)
+{
+	return 0;
+}
+
+static void xtun_ipproto_put(const struct xtun_conf *conf)
+{
+}
+
+const struct xtun_carrier xtun_ipproto_carrier = {
+	.get = xtun_ipproto_get,
+	.put = xtun_ipproto_put,
+};
+
+/**
+ * xtun_ipproto_init() - take a place in the chains of handlers
+ *
+ * Context: process, may sleep.
+ * Return: 0, or -EEXIST when another module has the same place.
+ */
+int xtun_ipproto_init(void)
+{
+	int err;
+
+	err = xfrm4_tunnel_register(&xtun_4in4, AF_INET);
+	if (err)
+		return err;
+	err = xfrm4_tunnel_register(&xtun_6in4, AF_INET6);
+	if (err)
+		goto del_4in4;
+	err = xfrm6_tunnel_register(&xtun_4in6, AF_INET);
+	if (err)
+		goto del_6in4;
+	err = xfrm6_tunnel_register(&xtun_6in6, AF_INET6);
+	if (err)
+		goto del_4in6;
+	return 0;
+
+del_4in6:
+	xfrm6_tunnel_deregister(&xtun_4in6, AF_INET);
+del_6in4:
+	xfrm4_tunnel_deregister(&xtun_6in4, AF_INET6);
+del_4in4:
+	xfrm4_tunnel_deregister(&xtun_4in4, AF_INET);
+	return err;
+}
+
+/**
+ * xtun_ipproto_exit() - leave the chains of handlers
+ *
+ * Context: process, may sleep.
+ */
+void xtun_ipproto_exit(void)
+{
+	xfrm6_tunnel_deregister(&xtun_6in6, AF_INET6);
+	xfrm6_tunnel_deregister(&xtun_4in6, AF_INET);
+	xfrm4_tunnel_deregister(&xtun_6in4, AF_INET6);
+	xfrm4_tunnel_deregister(&xtun_4in4, AF_INET);
+}

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+#if __has_include_next(<linux/unaligned.h>)
+#include_next <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif

@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From netlink attributes to one validated, immutable configuration, and back.
+ */
+#include <linux/inetdevice.h>
+#include <linux/netdevice.h>
+#include <linux/slab.h>
+#include <net/inet_ecn.h>
+#include <net/ipv6.h>
+#include <net/netlink.h>
+
+#include "xtun.h"
+#include "xtun_nl.h"
+
+/* Words that the grammar has and that no encapsulation here has a use for. */
+static const struct {
+	u16 attr;
+	const char *refusal;
+} xtun_refused[] = {
+	{ XTUN_A_CONF_SPORT_MIN, "sport: this encapsulation has no ports" },
+	{ XTUN_A_CONF_SPORT_MAX, "sport: this encapsulation has no ports" },
+	{ XTUN_A_CONF_DPORT, "dport: this encapsulation has no ports" },
+	{ XTUN_A_CONF_EXTERNAL, "external: this version does not have it" },
+	{ XTUN_A_CONF_ICMP_RELAY, "icmp-relay: this version does not have it" },
+	{ XTUN_A_CONF_ICMP_MEMORY,
+	  "icmp-memory: this version does not have it" },
+	{ XTUN_A_CONF_MSS, "mss: this version does not have it" },
+};
+
+static const struct {
+	u32 flag;
+	const char *word;
+} xtun_flag_words[] = {
+	{ XTUN_CONF_FLAGS_ICSUM, "icsum" },
+	{ XTUN_CONF_FLAGS_OCSUM, "ocsum" },
+	{ XTUN_CONF_FLAGS_ISEQ, "iseq" },
+	{ XTUN_CONF_FLAGS_OSEQ, "oseq" },
+	{ XTUN_CONF_FLAGS_UDPCSUM, "udpcsum" },
+};
+
+static void xtun_defaults(struct xtun_params *p)
+{
+	p->ttl = 64;
+	p->tos = XTUN_TOS_INHERIT;
+	p->flowlabel = XTUN_FLOWLABEL_AUTO;
+	p->encaplimit = XTUN_ENCAPLIMIT_NONE;
+	p->df = XTUN_DF_SET;
+	p->frag = XTUN_FRAG_INNER;
+}
+
+static bool xtun_addr_is_any(const union nf_inet_addr *addr)
+{
+	return ipv6_addr_any(&addr->in6);
+}
+
+/* Take an address of no bytes (any), 4 or 16, and tell its family. */
+static int xtun_parse_addr(const struct nlattr *attr, const char *word,
+			   union nf_inet_addr *addr, u8 *family,
+			   struct netlink_ext_ack *extack)
+{
+	int len = nla_len(attr);
+
+	if (len && len != sizeof(addr->in) && len != sizeof(addr->in6)) {
+		NL_SET_BAD_ATTR(extack, attr);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: an address has 4 or 16 bytes, not %d",
+				   word, len);
+		return -EINVAL;
+	}
+
+	memset(addr, 0, sizeof(*addr));
+	nla_memcpy(addr, attr, sizeof(*addr));
+	*family = 0;
+	if (!xtun_addr_is_any(addr))
+		*family = len == sizeof(addr->in) ? AF_INET : AF_INET6;
+	return 0;
+}
+
+/* An address that one host can have and put into an outer header. */
+static int xtun_check_addr(const struct nlattr *attr, const char *word,
+			   const union nf_inet_addr *addr, u8 family,
+			   const struct xtun_params *p,
+			   struct netlink_ext_ack *extack)
+{
+	const char *why = NULL;
+
+	if (family == AF_INET) {
+		if (ipv4_is_multicast(addr->ip) || ipv4_is_lbcast(addr->ip))
+			why = "is not the address of one host";
+	} else if (family == AF_INET6) {
+		if (ipv6_addr_is_multicast(&addr->in6))
+			why = "is not the address of one host";
+		else if (ipv6_addr_v4mapped(&addr->in6))
+			why = "is IPv4-mapped: give the IPv4 address";
+		else if (!p->link &&
+			 ipv6_addr_type(&addr->in6) & IPV6_ADDR_LINKLOCAL)
+			why = "is link-local: say on which dev";
+	}
+	if (!why)
+		return 0;
+
+	NL_SET_BAD_ATTR(extack, attr);
+	NL_SET_ERR_MSG_FMT(extack, "%s: %s", word, why);
+	return -EINVAL;
+}
+
+static int xtun_parse_addrs(struct nlattr **tb, struct xtun_params *p,
+			    struct netlink_ext_ack *extack)
+{
+	u8 local = xtun_addr_is_any(&p->local) ? 0 : p->family;
+	u8 remote = xtun_addr_is_any(&p->remote) ? 0 : p->family;
+	int err;
+
+	if (tb[XTUN_A_CONF_LOCAL]) {
+		err = xtun_parse_addr(tb[XTUN_A_CONF_LOCAL], "local", &p->local,
+				      &local, extack);
+		if (err)
+			return err;
+	}
+	if (tb[XTUN_A_CONF_REMOTE]) {
+		err = xtun_parse_addr(tb[XTUN_A_CONF_REMOTE], "remote",
+				      &p->remote, &remote, extack);
+		if (err)
+			return err;
+	}
+	if (local && remote && local != remote) {
+		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_REMOTE] ?:
+				tb[XTUN_A_CONF_LOCAL]);
+		NL_SET_ERR_MSG(extack,
+			       "local and remote are of different families: give both in one");
+		return -EINVAL;
+	}
+	p->family = remote ?: local;
+
+	err = xtun_check_addr(tb[XTUN_A_CONF_LOCAL], "local", &p->local, local,
+			      p, extack);
+	if (err)
+		return err;
+	return xtun_check_addr(tb[XTUN_A_CONF_REMOTE], "remote", &p->remote,
+			       remote, p, extack);
+}
+
+static int xtun_parse_link(const struct xtun_dev *tun, struct nlattr *attr,
+			   struct xtun_params *p,
+			   struct netlink_ext_ack *extack)
+{
+	struct net_device *link;
+
+	if (!attr)
+		return 0;
+
+	p->link = nla_get_u32(attr);
+	if (!p->link)
+		return 0;
+
+	link = __dev_get_by_index(tun->net, p->link);
+	if (!link) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "dev: there is no such device in the netns of the underlay");
+		return -ENODEV;
+	}
+	if (link == tun->dev) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "dev: a tunnel cannot be its own underlay");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void xtun_parse_keys(struct nlattr **tb, struct xtun_params *p)
+{
+	if (tb[XTUN_A_CONF_NOKEY]) {
+		p->has_ikey = false;
+		p->has_okey = false;
+		p->ikey = 0;
+		p->okey = 0;
+	}
+	if (tb[XTUN_A_CONF_IKEY]) {
+		p->has_ikey = true;
+		p->ikey = nla_get_u32(tb[XTUN_A_CONF_IKEY]);
+	}
+	if (tb[XTUN_A_CONF_OKEY]) {
+		p->has_okey = true;
+		p->okey = nla_get_u32(tb[XTUN_A_CONF_OKEY]);
+	}
+}
+
+static int xtun_parse_prefix(const struct nlattr *attr,
+			     struct xtun_prefix *prefix,
+			     struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[XTUN_A_PREFIX_MAX + 1];
+	int err, bits;
+
+	err = nla_parse_nested(tb, XTUN_A_PREFIX_MAX, attr,
+			       xtun_prefix_nl_policy, extack);
+	if (err)
+		return err;
+	if (!tb[XTUN_A_PREFIX_ADDR] || !tb[XTUN_A_PREFIX_LEN]) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "allow: a prefix has an address and a length");
+		return -EINVAL;
+	}
+
+	bits = nla_len(tb[XTUN_A_PREFIX_ADDR]) * 8;
+	prefix->len = nla_get_u8(tb[XTUN_A_PREFIX_LEN]);
+	if ((bits != 32 && bits != 128) || prefix->len > bits) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "allow: not a prefix of IPv4 or IPv6");
+		return -EINVAL;
+	}
+
+	prefix->family = bits == 32 ? AF_INET : AF_INET6;
+	memset(&prefix->addr, 0, sizeof(prefix->addr));
+	memset(&prefix->mask, 0, sizeof(prefix->mask));
+	if (prefix->family == AF_INET) {
+		prefix->mask.ip = inet_make_mask(prefix->len);
+		prefix->addr.ip = nla_get_in_addr(tb[XTUN_A_PREFIX_ADDR]) &
+				  prefix->mask.ip;
+	} else {
+		static const struct in6_addr ones = { .s6_addr32 = {
+			~0U, ~0U, ~0U, ~0U } };
+		struct in6_addr addr =
+			nla_get_in6_addr(tb[XTUN_A_PREFIX_ADDR]);
+
+		ipv6_addr_prefix(&prefix->mask.in6, &ones, prefix->len);
+		ipv6_addr_prefix(&prefix->addr.in6, &addr, prefix->len);
+	}
+	return 0;
+}
+
+static int xtun_parse_allow(const struct nlattr *allow, struct xtun_params *p,
+			    struct netlink_ext_ack *extack)
+{
+	const struct nlattr *attr;
+	int rem, n = 0, err;
+
+	if (!allow)
+		return 0;
+
+	nla_for_each_nested(attr, allow, rem)
+		n++;
+	if (n > XTUN_ALLOW_MAX) {
+		NL_SET_BAD_ATTR(extack, allow);
+		NL_SET_ERR_MSG_FMT(extack, "allow: %d prefixes, %d at most", n,
+				   XTUN_ALLOW_MAX);
+		return -E2BIG;
+	}
+
+	kfree(p->allow);
+	p->allow = NULL;
+	p->n_allow = 0;
+	if (!n)
+		return 0;
+
+	p->allow = kcalloc(n, sizeof(*p->allow), GFP_KERNEL);
+	if (!p->allow)
+		return -ENOMEM;
+	nla_for_each_nested(attr, allow, rem) {
+		err = xtun_parse_prefix(attr, &p->allow[p->n_allow], extack);
+		if (err)
+			return err;
+		p->n_allow++;
+	}
+	return 0;
+}
+
+static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
+{
+	if (tb[XTUN_A_CONF_ENCAP])
+		p->encap = nla_get_u32(tb[XTUN_A_CONF_ENCAP]);
+	if (tb[XTUN_A_CONF_PAYLOAD])
+		p->payload = nla_get_u32(tb[XTUN_A_CONF_PAYLOAD]);
+	if (tb[XTUN_A_CONF_FWMARK])
+		p->fwmark = nla_get_u32(tb[XTUN_A_CONF_FWMARK]);
+	if (tb[XTUN_A_CONF_TTL])
+		p->ttl = nla_get_u8(tb[XTUN_A_CONF_TTL]);
+	if (tb[XTUN_A_CONF_TOS])
+		p->tos = nla_get_u8(tb[XTUN_A_CONF_TOS]);
+	if (tb[XTUN_A_CONF_FLOWLABEL])
+		p->flowlabel = nla_get_u32(tb[XTUN_A_CONF_FLOWLABEL]);
+	if (tb[XTUN_A_CONF_ENCAPLIMIT])
+		p->encaplimit = nla_get_u16(tb[XTUN_A_CONF_ENCAPLIMIT]);
+	if (tb[XTUN_A_CONF_DF])
+		p->df = nla_get_u32(tb[XTUN_A_CONF_DF]);
+	if (tb[XTUN_A_CONF_FRAG])
+		p->frag = nla_get_u32(tb[XTUN_A_CONF_FRAG]);
+	if (tb[XTUN_A_CONF_MTU])
+		p->mtu = nla_get_u32(tb[XTUN_A_CONF_MTU]);
+	if (tb[XTUN_A_CONF_FLAGS]) {
+		struct nla_bitfield32 b =
+			nla_get_bitfield32(tb[XTUN_A_CONF_FLAGS]);
+
+		p->flags = (p->flags & ~b.selector) | b.value;
+	}
+}
+
+static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
+		      struct xtun_params *p, struct netlink_ext_ack *extack)
+{
+	int i, err;
+
+	for (i = 0; i < ARRAY_SIZE(xtun_refused); i++) {
+		if (!tb[xtun_refused[i].attr])
+			continue;
+		NL_SET_BAD_ATTR(extack, tb[xtun_refused[i].attr]);
+		NL_SET_ERR_MSG_FMT(extack, "%s", xtun_refused[i].refusal);
+		return -EOPNOTSUPP;
+	}
+
+	xtun_parse_scalars(tb, p);
+	xtun_parse_keys(tb, p);
+	err = xtun_parse_link(tun, tb[XTUN_A_CONF_LINK], p, extack);
+	if (err)
+		return err;
+	err = xtun_parse_addrs(tb, p, extack);
+	if (err)
+		return err;
+	return xtun_parse_allow(tb[XTUN_A_CONF_ALLOW], p, extack);
+}
+
+static int xtun_check_unconfigured(struct nlattr **tb,
+				   struct netlink_ext_ack *extack)
+{
+	int attr;
+
+	for (attr = 1; attr <= XTUN_A_CONF_MAX; attr++) {
+		if (!tb[attr] || attr == XTUN_A_CONF_PAYLOAD ||
+		    attr == XTUN_A_CONF_MTU)
+			continue;
+		NL_SET_ERR_MSG_ATTR(extack, tb[attr],
+				    "encap: needed before anything else can be set; for example encap gre");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int xtun_check_key(const struct xtun_encap_ops *ops, struct nlattr **tb,
+			  int attr, const char *word, bool has, u32 key,
+			  struct netlink_ext_ack *extack)
+{
+	if (!has && !ops->key_needed)
+		return 0;
+
+	NL_SET_BAD_ATTR(extack, tb[attr]);
+	if (!has) {
+		NL_SET_ERR_MSG_FMT(extack, "%s: encapsulation %s needs one",
+				   word, ops->name);
+		return -EINVAL;
+	}
+	if (!ops->key_max) {
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: encapsulation %s has no keys; say nokey",
+				   word, ops->name);
+		return -EINVAL;
+	}
+	if (key < ops->key_min || key > ops->key_max) {
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: %u is not in the range of %s, %u to %u",
+				   word, key, ops->name, ops->key_min,
+				   ops->key_max);
+		return -ERANGE;
+	}
+	if (extack)
+		extack->bad_attr = NULL;
+	return 0;
+}
+
+static int xtun_check_flags(const struct xtun_encap_ops *ops,
+			    struct nlattr *attr, u32 flags,
+			    struct netlink_ext_ack *extack)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(xtun_flag_words); i++) {
+		if (!(flags & ~ops->flags & xtun_flag_words[i].flag))
+			continue;
+		NL_SET_BAD_ATTR(extack, attr);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: encapsulation %s has no use for it; say no%s",
+				   xtun_flag_words[i].word, ops->name,
+				   xtun_flag_words[i].word);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Words that have a meaning over one underlay family only. */
+static int xtun_check_family(const struct xtun_params *p, struct nlattr **tb,
+			     struct netlink_ext_ack *extack)
+{
+	if (p->family == AF_INET && p->flowlabel != XTUN_FLOWLABEL_AUTO) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_FLOWLABEL],
+				    "flowlabel: IPv4 has none; say flowlabel auto");
+		return -EINVAL;
+	}
+	if (p->family == AF_INET && p->encaplimit != XTUN_ENCAPLIMIT_NONE) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_ENCAPLIMIT],
+				    "encaplimit: IPv4 has none; say encaplimit none");
+		return -EINVAL;
+	}
+	if (p->family == AF_INET6 && p->df != XTUN_DF_SET) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_DF],
+				    "df: IPv6 is never fragmented on its way; say df set");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int xtun_check_ranges(const struct xtun_params *p, struct nlattr **tb,
+			     struct netlink_ext_ack *extack)
+{
+	if (p->tos != XTUN_TOS_INHERIT && p->tos & INET_ECN_MASK) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_TOS],
+				    "tos: its two low bits are ECN, which follows RFC 6040, and have to be zero");
+		return -ERANGE;
+	}
+	if (p->flowlabel >= XTUN_FLOWLABEL_INHERIT &&
+	    p->flowlabel != XTUN_FLOWLABEL_INHERIT &&
+	    p->flowlabel != XTUN_FLOWLABEL_AUTO) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_FLOWLABEL],
+				    "flowlabel: it has 20 bits, 0 to 0xfffff");
+		return -ERANGE;
+	}
+	if (p->mtu && (p->mtu < ETH_MIN_MTU || p->mtu > ETH_MAX_MTU)) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_MTU],
+				    "mtu: 68 to 65535, or auto");
+		return -ERANGE;
+	}
+	return 0;
+}
+
+static int xtun_check_ends(const struct xtun_params *p,
+			   struct netlink_ext_ack *extack)
+{
+	if (!p->family) {
+		NL_SET_ERR_MSG(extack,
+			       "remote: give the peer's address, or local and remote any");
+		return -EDESTADDRREQ;
+	}
+	if (xtun_addr_is_any(&p->local) && xtun_addr_is_any(&p->remote)) {
+		NL_SET_ERR_MSG(extack, "local: needed when remote is any");
+		return -EDESTADDRREQ;
+	}
+	return 0;
+}
+
+static int xtun_check(struct xtun_params *p, struct nlattr **tb,
+		      struct netlink_ext_ack *extack)
+{
+	const struct xtun_encap_ops *ops = xtun_encap_find(p->encap);
+	int err;
+
+	err = xtun_check_ranges(p, tb, extack);
+	if (err)
+		return err;
+	if (!ops)
+		return xtun_check_unconfigured(tb, extack);
+
+	if (!p->payload)
+		p->payload = __ffs(ops->payloads);
+	if (!(ops->payloads & BIT(p->payload))) {
+		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_PAYLOAD]);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "payload: encapsulation %s does not carry %s",
+				   ops->name, p->payload == XTUN_PAYLOAD_ETH ?
+				   "eth" : "ip");
+		return -EINVAL;
+	}
+	if (p->n_allow && p->payload != XTUN_PAYLOAD_IP) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_ALLOW],
+				    "allow: only for payload ip, frames have no such source");
+		return -EINVAL;
+	}
+
+	err = xtun_check_ends(p, extack);
+	if (err)
+		return err;
+	err = xtun_check_key(ops, tb, XTUN_A_CONF_IKEY, "ikey", p->has_ikey,
+			     p->ikey, extack);
+	if (err)
+		return err;
+	err = xtun_check_key(ops, tb, XTUN_A_CONF_OKEY, "okey", p->has_okey,
+			     p->okey, extack);
+	if (err)
+		return err;
+	err = xtun_check_flags(ops, tb[XTUN_A_CONF_FLAGS], p->flags, extack);
+	if (err)
+		return err;
+	return xtun_check_family(p, tb, extack);
+}
+
+/* Everything in @conf that follows from what the user said. */
+static void xtun_derive(struct xtun_conf *conf)
+{
+	const struct xtun_params *p = &conf->p;
+
+	conf->ops = xtun_encap_find(p->encap);
+	if (!conf->ops)
+		return;
+
+	conf->match = (struct xtun_match) {
+		.net = conf->tun->net,
+		.local = p->local,
+		.remote = p->remote,
+		.key = p->ikey,
+		.link = p->link,
+		.wire = conf->ops->wire->id,
+		.family = p->family,
+		.payload = p->payload,
+		.keying = p->has_ikey ? conf->ops->keying : XTUN_KEY_NONE,
+	};
+	conf->ends = (struct xtun_ends) {
+		.net = conf->tun->net,
+		.local = p->local,
+		.remote = p->remote,
+		.wire = conf->ops->wire->id,
+		.family = p->family,
+	};
+
+	conf->outer_len = p->family == AF_INET ? sizeof(struct iphdr) :
+						 sizeof(struct ipv6hdr);
+	if (p->encaplimit != XTUN_ENCAPLIMIT_NONE)
+		conf->outer_len += XTUN_ENCAPLIMIT_LEN;
+	conf->ops->prepare(conf);
+	conf->overhead = conf->outer_len + conf->encap_len;
+	if (p->payload == XTUN_PAYLOAD_ETH)
+		conf->overhead += ETH_HLEN;
+}
+
+static struct xtun_conf *xtun_conf_alloc(struct xtun_dev *tun,
+					 const struct xtun_conf *old)
+{
+	struct xtun_conf *conf;
+	int err;
+
+	conf = kzalloc(sizeof(*conf), GFP_KERNEL);
+	if (!conf)
+		return ERR_PTR(-ENOMEM);
+
+	conf->tun = tun;
+	if (old) {
+		conf->p = old->p;
+		conf->p.allow = kmemdup(old->p.allow, old->p.n_allow *
+					sizeof(*old->p.allow), GFP_KERNEL);
+		if (old->p.n_allow && !conf->p.allow) {
+			kfree(conf);
+			return ERR_PTR(-ENOMEM);
+		}
+	} else {
+		xtun_defaults(&conf->p);
+	}
+
+	err = dst_cache_init(&conf->dst_cache, GFP_KERNEL);
+	if (err) {
+		kfree(conf->p.allow);
+		kfree(conf);
+		return ERR_PTR(err);
+	}
+	return conf;
+}
+
+/**
+ * xtun_conf_new() - make a configuration from attributes
+ * @tun: the tunnel that it is for
+ * @old: what attributes that are absent are taken from, or NULL for defaults
+ * @attrs: nest of attribute set "conf", or NULL for none
+ * @extack: gets the reason of a refusal
+ *
+ * IFLA_INFO_DATA comes without the nested flag, and rtnetlink ignores what it
+ * does not know, so the nest is parsed here once more and strictly.
+ *
+ * Context: RTNL, may sleep.
+ * Return: the configuration, not yet in force, or an ERR_PTR().
+ */
+struct xtun_conf *xtun_conf_new(struct xtun_dev *tun,
+				const struct xtun_conf *old,
+				const struct nlattr *attrs,
+				struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[XTUN_A_CONF_MAX + 1] = {};
+	struct xtun_conf *conf;
+	int err;
+
+	if (attrs) {
+		err = __nla_parse(tb, XTUN_A_CONF_MAX, nla_data(attrs),
+				  nla_len(attrs), xtun_conf_nl_policy,
+				  NL_VALIDATE_STRICT, extack);
+		if (err)
+			return ERR_PTR(err);
+	}
+
+	conf = xtun_conf_alloc(tun, old);
+	if (IS_ERR(conf))
+		return conf;
+
+	err = xtun_parse(tun, tb, &conf->p, extack);
+	if (!err)
+		err = xtun_check(&conf->p, tb, extack);
+	if (err) {
+		xtun_conf_free(conf);
+		return ERR_PTR(err);
+	}
+
+	xtun_derive(conf);
+	return conf;
+}
+
+/**
+ * xtun_conf_with_mtu() - make a configuration that differs in its MTU
+ * @old: the other
+ * @mtu: MTU to pin the device to in bytes, or 0 to follow the underlay
+ *
+ * Context: RTNL, may sleep.
+ * Return: the configuration, not yet in force, or an ERR_PTR().
+ */
+struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu)
+{
+	struct xtun_conf *conf = xtun_conf_alloc(old->tun, old);
+
+	if (IS_ERR(conf))
+		return conf;
+	conf->p.mtu = mtu;
+	xtun_derive(conf);
+	return conf;
+}
+
+/**
+ * xtun_conf_free() - free a configuration that nobody else has seen
+ * @conf: the configuration
+ *
+ * Context: any but hard interrupt.
+ */
+void xtun_conf_free(struct xtun_conf *conf)
+{
+	dst_cache_destroy(&conf->dst_cache);
+	kfree(conf->p.allow);
+	kfree(conf);
+}
+
+static void xtun_conf_free_cb(struct rcu_head *rcu)
+{
+	xtun_conf_free(container_of(rcu, struct xtun_conf, rcu));
+}
+
+/**
+ * xtun_conf_free_rcu() - free a configuration once nobody can see it any more
+ * @conf: the configuration, out of force and out of the tables
+ *
+ * Context: any.
+ */
+void xtun_conf_free_rcu(struct xtun_conf *conf)
+{
+	call_rcu(&conf->rcu, xtun_conf_free_cb);
+}
+
+/**
+ * xtun_conf_size() - room that xtun_conf_fill() needs
+ * @conf: the configuration
+ *
+ * Context: any.
+ * Return: bytes of attributes.
+ */
+size_t xtun_conf_size(const struct xtun_conf *conf)
+{
+	/* Every attribute but the addresses and the nest fits into 8 bytes. */
+	return XTUN_A_CONF_MAX * nla_total_size(sizeof(struct nla_bitfield32)) +
+	       2 * nla_total_size(sizeof(struct in6_addr)) +
+	       nla_total_size(0) +
+	       conf->p.n_allow * (nla_total_size(0) +
+				  nla_total_size(sizeof(struct in6_addr)) +
+				  nla_total_size(sizeof(u8)));
+}
+
+static int xtun_put_addr(struct sk_buff *skb, int attr,
+			 const union nf_inet_addr *addr, u8 family)
+{
+	return nla_put(skb, attr, family == AF_INET ? sizeof(addr->in) :
+						      sizeof(addr->in6), addr);
+}
+
+static int xtun_put_allow(struct sk_buff *skb, const struct xtun_params *p)
+{
+	struct nlattr *allow, *nest;
+	int i;
+
+	if (!p->n_allow)
+		return 0;
+
+	allow = nla_nest_start(skb, XTUN_A_CONF_ALLOW);
+	if (!allow)
+		return -EMSGSIZE;
+	for (i = 0; i < p->n_allow; i++) {
+		nest = nla_nest_start(skb, XTUN_A_ALLOW_PREFIX);
+		if (!nest)
+			return -EMSGSIZE;
+		if (xtun_put_addr(skb, XTUN_A_PREFIX_ADDR, &p->allow[i].addr,
+				  p->allow[i].family) ||
+		    nla_put_u8(skb, XTUN_A_PREFIX_LEN, p->allow[i].len))
+			return -EMSGSIZE;
+		nla_nest_end(skb, nest);
+	}
+	nla_nest_end(skb, allow);
+	return 0;
+}
+
+static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p)
+{
+	if (!xtun_addr_is_any(&p->local) &&
+	    xtun_put_addr(skb, XTUN_A_CONF_LOCAL, &p->local, p->family))
+		return -EMSGSIZE;
+	if (!xtun_addr_is_any(&p->remote) &&
+	    xtun_put_addr(skb, XTUN_A_CONF_REMOTE, &p->remote, p->family))
+		return -EMSGSIZE;
+	if (p->link && nla_put_u32(skb, XTUN_A_CONF_LINK, p->link))
+		return -EMSGSIZE;
+	if (p->has_ikey && nla_put_u32(skb, XTUN_A_CONF_IKEY, p->ikey))
+		return -EMSGSIZE;
+	if (p->has_okey && nla_put_u32(skb, XTUN_A_CONF_OKEY, p->okey))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/**
+ * xtun_conf_fill() - write a configuration as attributes
+ * @skb: message to append to
+ * @conf: the configuration
+ *
+ * What is written makes the same configuration again.
+ *
+ * Context: RTNL or RCU.
+ * Return: 0, or -EMSGSIZE with some attributes written.
+ */
+int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
+{
+	const struct xtun_params *p = &conf->p;
+	struct nla_bitfield32 flags = { p->flags };
+
+	if (p->payload && nla_put_u32(skb, XTUN_A_CONF_PAYLOAD, p->payload))
+		return -EMSGSIZE;
+	if (nla_put_u32(skb, XTUN_A_CONF_MTU, p->mtu))
+		return -EMSGSIZE;
+	if (!conf->ops)
+		return 0;
+
+	flags.selector = conf->ops->flags;
+	if (nla_put_u32(skb, XTUN_A_CONF_ENCAP, p->encap) ||
+	    xtun_put_ends(skb, p) ||
+	    nla_put_u32(skb, XTUN_A_CONF_FWMARK, p->fwmark) ||
+	    nla_put_u8(skb, XTUN_A_CONF_TTL, p->ttl) ||
+	    nla_put_u8(skb, XTUN_A_CONF_TOS, p->tos) ||
+	    nla_put_u32(skb, XTUN_A_CONF_FLOWLABEL, p->flowlabel) ||
+	    nla_put_u16(skb, XTUN_A_CONF_ENCAPLIMIT, p->encaplimit) ||
+	    nla_put_u32(skb, XTUN_A_CONF_DF, p->df) ||
+	    nla_put_u32(skb, XTUN_A_CONF_FRAG, p->frag) ||
+	    nla_put(skb, XTUN_A_CONF_FLAGS, sizeof(flags), &flags) ||
+	    xtun_put_allow(skb, p))
+		return -EMSGSIZE;
+	return 0;
+}

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The net_device: making, changing and deleting it, its statistics and ethtool.
+ */
+#include <linux/etherdevice.h>
+#include <linux/ethtool.h>
+#include <linux/if_arp.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <net/ip_tunnels.h>
+
+#include "xtun.h"
+
+#define XTUN_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA | \
+			 NETIF_F_HW_CSUM | NETIF_F_GSO_SOFTWARE)
+
+/* Link-layer header of an Ethernet underlay. */
+#define XTUN_LINK_HEADROOM	ETH_HLEN
+
+static bool xtun_is_eth(const struct xtun_conf *conf)
+{
+	return conf->p.payload == XTUN_PAYLOAD_ETH;
+}
+
+/* What a new configuration means for the device. Under RTNL. */
+static void xtun_apply(struct xtun_dev *tun)
+{
+	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
+
+	tun->dev->needed_headroom = conf->ops ? conf->overhead +
+						XTUN_LINK_HEADROOM : 0;
+	if (conf->ops)
+		netif_carrier_on(tun->dev);
+	else
+		netif_carrier_off(tun->dev);
+	xtun_mtu_follow(tun);
+}
+
+static int xtun_carrier_get(const struct xtun_conf *conf,
+			    struct netlink_ext_ack *extack)
+{
+	return conf->ops ? conf->ops->wire->carrier->get(conf, extack) : 0;
+}
+
+static void xtun_carrier_put(const struct xtun_conf *conf)
+{
+	if (conf->ops)
+		conf->ops->wire->carrier->put(conf);
+}
+
+static int xtun_alloc_pcpu(struct xtun_dev *tun)
+{
+	int cpu;
+
+	tun->dev->tstats = netdev_alloc_pcpu_stats(struct pcpu_sw_netstats);
+	if (!tun->dev->tstats)
+		return -ENOMEM;
+
+	tun->pcpu = alloc_percpu(struct xtun_pcpu);
+	if (!tun->pcpu) {
+		free_percpu(tun->dev->tstats);
+		return -ENOMEM;
+	}
+	for_each_possible_cpu(cpu)
+		u64_stats_init(&per_cpu_ptr(tun->pcpu, cpu)->syncp);
+	return 0;
+}
+
+static void xtun_free_pcpu(struct xtun_dev *tun)
+{
+	free_percpu(tun->pcpu);
+	free_percpu(tun->dev->tstats);
+}
+
+static int xtun_dev_init(struct net_device *dev)
+{
+	struct xtun_dev *tun = netdev_priv(dev);
+	struct xtun_conf *conf = rtnl_dereference(tun->conf);
+	int err;
+
+	err = xtun_alloc_pcpu(tun);
+	if (err)
+		return err;
+	err = gro_cells_init(&tun->gro_cells, dev);
+	if (err)
+		goto free_pcpu;
+	err = xtun_carrier_get(conf, NULL);
+	if (err)
+		goto destroy_cells;
+	err = xtun_lookup_add(conf);
+	if (err)
+		goto put_carrier;
+	list_add_tail(&tun->list, &xtun_net(tun->net)->tunnels);
+	return 0;
+
+put_carrier:
+	xtun_carrier_put(conf);
+destroy_cells:
+	gro_cells_destroy(&tun->gro_cells);
+free_pcpu:
+	xtun_free_pcpu(tun);
+	return err;
+}
+
+static void xtun_dev_uninit(struct net_device *dev)
+{
+	struct xtun_dev *tun = netdev_priv(dev);
+	struct xtun_conf *conf = rtnl_dereference(tun->conf);
+
+	list_del(&tun->list);
+	xtun_lookup_del(conf);
+	xtun_carrier_put(conf);
+	/* Cached routes keep underlay devices from going away. */
+	dst_cache_reset(&conf->dst_cache);
+}
+
+/* Nobody can reach the device any more. */
+static void xtun_destructor(struct net_device *dev)
+{
+	struct xtun_dev *tun = netdev_priv(dev);
+
+	gro_cells_destroy(&tun->gro_cells);
+	xtun_free_pcpu(tun);
+	xtun_conf_free_rcu(rcu_dereference_protected(tun->conf, true));
+	RCU_INIT_POINTER(tun->conf, NULL);
+}
+
+static int xtun_open(struct net_device *dev)
+{
+	struct xtun_dev *tun = netdev_priv(dev);
+
+	/* A peer that starts anew counts from the beginning. */
+	atomic64_set(&tun->iseq, 0);
+	return 0;
+}
+
+static int xtun_stop(struct net_device *dev)
+{
+	return 0;
+}
+
+/* Put @new in the place of the configuration in force. */
+static int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
+		     struct netlink_ext_ack *extack)
+{
+	struct xtun_conf *old = rtnl_dereference(tun->conf);
+	int err;
+
+	err = xtun_carrier_get(new, extack);
+	if (err)
+		return err;
+	err = xtun_lookup_swap(old, new);
+	if (err) {
+		xtun_carrier_put(new);
+		return err;
+	}
+	rcu_assign_pointer(tun->conf, new);
+	xtun_carrier_put(old);
+
+	if (memcmp(&old->match, &new->match, sizeof(old->match)))
+		atomic64_set(&tun->iseq, 0);
+	tun->loop_told = false;
+	xtun_conf_free_rcu(old);
+	return 0;
+}
+
+static int xtun_change_mtu(struct net_device *dev, int mtu)
+{
+	struct xtun_dev *tun = netdev_priv(dev);
+	struct xtun_conf *conf;
+	int err;
+
+	/* A user who sets the MTU pins it. */
+	if (!tun->setting_mtu) {
+		conf = xtun_conf_with_mtu(rtnl_dereference(tun->conf), mtu);
+		if (IS_ERR(conf))
+			return PTR_ERR(conf);
+		err = xtun_swap(tun, conf, NULL);
+		if (err) {
+			xtun_conf_free(conf);
+			return err;
+		}
+	}
+	WRITE_ONCE(dev->mtu, mtu);
+	return 0;
+}
+
+static void xtun_get_stats64(struct net_device *dev,
+			     struct rtnl_link_stats64 *stats)
+{
+	dev_get_tstats64(dev, stats);
+	xtun_drops_to_stats64(netdev_priv(dev), stats);
+}
+
+static int xtun_get_iflink(const struct net_device *dev)
+{
+	const struct xtun_dev *tun = netdev_priv(dev);
+	const struct xtun_conf *conf;
+	int link;
+
+	rcu_read_lock();
+	conf = rcu_dereference(tun->conf);
+	link = conf ? conf->p.link : 0;
+	rcu_read_unlock();
+	return link;
+}
+
+static const struct net_device_ops xtun_ip_netdev_ops = {
+	.ndo_init = xtun_dev_init,
+	.ndo_uninit = xtun_dev_uninit,
+	.ndo_open = xtun_open,
+	.ndo_stop = xtun_stop,
+	.ndo_start_xmit = xtun_xmit,
+	.ndo_change_mtu = xtun_change_mtu,
+	.ndo_get_stats64 = xtun_get_stats64,
+	.ndo_get_iflink = xtun_get_iflink,
+};
+
+static const struct net_device_ops xtun_eth_netdev_ops = {
+	.ndo_init = xtun_dev_init,
+	.ndo_uninit = xtun_dev_uninit,
+	.ndo_open = xtun_open,
+	.ndo_stop = xtun_stop,
+	.ndo_start_xmit = xtun_xmit,
+	.ndo_change_mtu = xtun_change_mtu,
+	.ndo_get_stats64 = xtun_get_stats64,
+	.ndo_get_iflink = xtun_get_iflink,
+	.ndo_set_mac_address = eth_mac_addr,
+	.ndo_validate_addr = eth_validate_addr,
+};
+
+static void xtun_get_drvinfo(struct net_device *dev,
+			     struct ethtool_drvinfo *info)
+{
+	strscpy(info->driver, "xtun", sizeof(info->driver));
+	strscpy(info->version, XTUN_VERSION, sizeof(info->version));
+}
+
+static int xtun_get_sset_count(struct net_device *dev, int set)
+{
+	/* Reason 0 is none. */
+	return set == ETH_SS_STATS ? XTUN_REASONS - 1 : -EOPNOTSUPP;
+}
+
+static void xtun_get_strings(struct net_device *dev, u32 set, u8 *data)
+{
+	unsigned int reason;
+
+	if (set != ETH_SS_STATS)
+		return;
+	for (reason = 1; reason < XTUN_REASONS; reason++)
+		strscpy((char *)data + (reason - 1) * ETH_GSTRING_LEN,
+			xtun_reason_name(reason), ETH_GSTRING_LEN);
+}
+
+static void xtun_get_ethtool_stats(struct net_device *dev,
+				   struct ethtool_stats *stats, u64 *data)
+{
+	unsigned int reason;
+
+	for (reason = 1; reason < XTUN_REASONS; reason++)
+		data[reason - 1] = xtun_drops(netdev_priv(dev), reason);
+}
+
+static const struct ethtool_ops xtun_ethtool_ops = {
+	.get_drvinfo = xtun_get_drvinfo,
+	.get_link = ethtool_op_get_link,
+	.get_sset_count = xtun_get_sset_count,
+	.get_strings = xtun_get_strings,
+	.get_ethtool_stats = xtun_get_ethtool_stats,
+};
+
+/**
+ * xtun_is() - is a device a tunnel of this module?
+ * @dev: the device
+ *
+ * Context: any.
+ * Return: whether it is.
+ */
+bool xtun_is(const struct net_device *dev)
+{
+	return dev->ethtool_ops == &xtun_ethtool_ops;
+}
+
+/* Payload ip: no link layer, no neighbours. */
+static void xtun_setup_ip(struct net_device *dev)
+{
+	dev->netdev_ops = &xtun_ip_netdev_ops;
+	dev->header_ops = &ip_tunnel_header_ops;
+	dev->type = ARPHRD_NONE;
+	dev->flags = IFF_POINTOPOINT | IFF_NOARP;
+	dev->hard_header_len = 0;
+	dev->addr_len = 0;
+	dev->priv_flags &= ~IFF_LIVE_ADDR_CHANGE;
+	eth_zero_addr(dev->broadcast);
+}
+
+/* Payload eth: an Ethernet device, which can be a port of a bridge. */
+static void xtun_setup_eth(struct net_device *dev)
+{
+	unsigned int mtu = dev->mtu;
+
+	ether_setup(dev);
+	dev->mtu = mtu;
+	dev->min_mtu = ETH_MIN_MTU;
+	dev->netdev_ops = &xtun_eth_netdev_ops;
+	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
+	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
+}
+
+/**
+ * xtun_setup() - rtnl_link_ops.setup: what all tunnels have in common
+ * @dev: a new device, which gets payload ip until its payload is known
+ *
+ * Context: RTNL.
+ */
+void xtun_setup(struct net_device *dev)
+{
+	dev->ethtool_ops = &xtun_ethtool_ops;
+	dev->needs_free_netdev = true;
+	dev->priv_destructor = xtun_destructor;
+	dev->mtu = ETH_DATA_LEN;
+	dev->min_mtu = ETH_MIN_MTU;
+	dev->max_mtu = IP_MAX_MTU;
+	dev->features |= XTUN_FEATURES;
+	dev->hw_features |= XTUN_FEATURES;
+	dev->priv_flags |= IFF_NO_QUEUE;
+	xtun_set_lltx(dev);
+	/* Errors for senders and remote any need the inner route. */
+	netif_keep_dst(dev);
+	xtun_setup_ip(dev);
+}
+
+static int xtun_refuse_same(const struct xtun_conf *conf,
+			    struct netlink_ext_ack *extack)
+{
+	const struct xtun_conf *other = xtun_lookup_same(conf);
+
+	if (!other)
+		return 0;
+	NL_SET_ERR_MSG_FMT(extack,
+			   "%s takes the same packets: differ in key, remote, local or dev",
+			   other->tun->dev->name);
+	return -EEXIST;
+}
+
+/**
+ * xtun_create() - make a tunnel out of a new device
+ * @net: underlay
+ * @dev: device with xtun_setup() done, not registered
+ * @attrs: nest of attribute set "conf", or NULL
+ * @mtu: MTU to pin the device to in bytes unless @attrs does, or 0
+ * @has_address: the device got its Ethernet address
+ * @extack: gets the reason of a refusal
+ *
+ * Context: RTNL, may sleep.
+ * Return: 0 with the device registered, else a negative error and the caller
+ * has to free it.
+ */
+int xtun_create(struct net *net, struct net_device *dev,
+		const struct nlattr *attrs, u32 mtu, bool has_address,
+		struct netlink_ext_ack *extack)
+{
+	struct xtun_dev *tun = netdev_priv(dev);
+	struct xtun_conf *conf;
+	int err;
+
+	tun->dev = dev;
+	tun->net = net;
+	conf = xtun_conf_new(tun, NULL, attrs, extack);
+	if (IS_ERR(conf))
+		return PTR_ERR(conf);
+	conf->p.mtu = conf->p.mtu ?: mtu;
+
+	err = xtun_refuse_same(conf, extack);
+	if (err) {
+		xtun_conf_free(conf);
+		return err;
+	}
+
+	if (xtun_is_eth(conf)) {
+		xtun_setup_eth(dev);
+		if (!has_address)
+			eth_hw_addr_random(dev);
+	}
+	RCU_INIT_POINTER(tun->conf, conf);
+	xtun_apply(tun);
+
+	err = register_netdevice(dev);
+	if (err) {
+		/* The destructor may have freed it already. */
+		conf = rtnl_dereference(tun->conf);
+		RCU_INIT_POINTER(tun->conf, NULL);
+		if (conf)
+			xtun_conf_free(conf);
+		return err;
+	}
+	xtun_notify(tun, XTUN_CMD_NEW_NTF);
+	return 0;
+}
+
+/* Begin to change the payload, which makes another type of device of it. */
+static int xtun_pre_type_change(struct net_device *dev,
+				struct netlink_ext_ack *extack)
+{
+	int err;
+
+	if (dev->flags & IFF_UP) {
+		NL_SET_ERR_MSG(extack,
+			       "payload: set the device down before changing it");
+		return -EBUSY;
+	}
+	err = notifier_to_errno(call_netdevice_notifiers(NETDEV_PRE_TYPE_CHANGE,
+							 dev));
+	if (err)
+		NL_SET_ERR_MSG(extack,
+			       "payload: the device is in use as what it is");
+	return err;
+}
+
+static void xtun_type_change(struct net_device *dev, bool eth)
+{
+	if (eth) {
+		xtun_setup_eth(dev);
+		eth_hw_addr_random(dev);
+	} else {
+		xtun_setup_ip(dev);
+	}
+}
+
+/* May the caller change what happens in the underlay? */
+static int xtun_may_change(const struct xtun_dev *tun,
+			   struct netlink_ext_ack *extack)
+{
+	if (net_eq(tun->net, dev_net(tun->dev)) ||
+	    ns_capable(tun->net->user_ns, CAP_NET_ADMIN))
+		return 0;
+	NL_SET_ERR_MSG(extack,
+		       "the underlay is in another netns, where you are not privileged");
+	return -EPERM;
+}
+
+/**
+ * xtun_change() - change the configuration of a live tunnel
+ * @tun: the tunnel
+ * @attrs: nest of attribute set "conf", or NULL
+ * @extack: gets the reason of a refusal
+ *
+ * Context: RTNL, may sleep.
+ * Return: 0, or a negative error with nothing changed.
+ */
+int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
+		struct netlink_ext_ack *extack)
+{
+	struct xtun_conf *old = rtnl_dereference(tun->conf), *new;
+	struct net_device *dev = tun->dev;
+	bool type_change, eth;
+	int err;
+
+	err = xtun_may_change(tun, extack);
+	if (err)
+		return err;
+	new = xtun_conf_new(tun, old, attrs, extack);
+	if (IS_ERR(new))
+		return PTR_ERR(new);
+	err = xtun_refuse_same(new, extack);
+	if (err)
+		goto free_new;
+
+	eth = xtun_is_eth(new);
+	type_change = eth != xtun_is_eth(old);
+	if (type_change) {
+		err = xtun_pre_type_change(dev, extack);
+		if (err)
+			goto free_new;
+	}
+	err = xtun_swap(tun, new, extack);
+	if (!err && type_change)
+		xtun_type_change(dev, eth);
+	/* Whoever was told that it begins is told that it ended. */
+	if (type_change)
+		call_netdevice_notifiers(NETDEV_POST_TYPE_CHANGE, dev);
+	if (err)
+		goto free_new;
+
+	xtun_apply(tun);
+	xtun_notify(tun, XTUN_CMD_SET_NTF);
+	return 0;
+
+free_new:
+	xtun_conf_free(new);
+	return err;
+}

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The generic-netlink family: the same as the link kind, and what rtnetlink has
+ * no words for.
+ */
+#include <linux/ethtool.h>
+#include <linux/rtnetlink.h>
+#include <net/genetlink.h>
+#include <net/rtnetlink.h>
+
+#include "xtun.h"
+#include "xtun_nl.h"
+
+static struct genl_family xtun_family;
+
+/* Where a dump goes on. */
+struct xtun_dump {
+	int ifindex;
+};
+
+static struct xtun_dev *xtun_find(struct genl_info *info)
+{
+	const struct nlattr *index = info->attrs[XTUN_A_TUNNEL_IFINDEX];
+	const struct nlattr *name = info->attrs[XTUN_A_TUNNEL_IFNAME];
+	struct net_device *dev = NULL;
+	char buf[IFNAMSIZ];
+
+	if (!index && !name) {
+		NL_SET_ERR_MSG(info->extack, "say which: ifindex or ifname");
+		return ERR_PTR(-EINVAL);
+	}
+	if (index) {
+		dev = __dev_get_by_index(genl_info_net(info),
+					 nla_get_u32(index));
+	} else {
+		nla_strscpy(buf, name, sizeof(buf));
+		dev = __dev_get_by_name(genl_info_net(info), buf);
+	}
+	if (!dev) {
+		NL_SET_ERR_MSG(info->extack, "there is no such device");
+		return ERR_PTR(-ENODEV);
+	}
+	if (!xtun_is(dev)) {
+		NL_SET_ERR_MSG(info->extack, "the device is not of kind xtun");
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+	return netdev_priv(dev);
+}
+
+static int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun)
+{
+	if (nla_put_u32(skb, XTUN_A_TUNNEL_IFINDEX, tun->dev->ifindex) ||
+	    nla_put_string(skb, XTUN_A_TUNNEL_IFNAME, tun->dev->name))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int xtun_put_netns(struct sk_buff *skb, const struct xtun_dev *tun)
+{
+	struct net *net = dev_net(tun->dev);
+	int id;
+
+	if (net_eq(net, tun->net))
+		return 0;
+	id = peernet2id_alloc(net, tun->net, GFP_ATOMIC);
+	return nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID, id);
+}
+
+static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun)
+{
+	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
+	struct nlattr *nest;
+
+	if (xtun_put_id(skb, tun) || xtun_put_netns(skb, tun) ||
+	    nla_put_u32(skb, XTUN_A_TUNNEL_OVERHEAD, conf->overhead) ||
+	    nla_put_u32(skb, XTUN_A_TUNNEL_DEVICE_MTU, tun->dev->mtu))
+		return -EMSGSIZE;
+
+	nest = nla_nest_start(skb, XTUN_A_TUNNEL_CONF);
+	if (!nest || xtun_conf_fill(skb, conf))
+		return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static size_t xtun_tunnel_size(const struct xtun_dev *tun)
+{
+	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
+
+	return nla_total_size(IFNAMSIZ) + 4 * nla_total_size(sizeof(u32)) +
+	       nla_total_size(0) + xtun_conf_size(conf);
+}
+
+static int xtun_put_drop(struct sk_buff *skb, const struct xtun_dev *tun,
+			 unsigned int reason)
+{
+	struct nlattr *nest = nla_nest_start(skb, XTUN_A_STATS_DROP);
+
+	if (!nest ||
+	    nla_put_string(skb, XTUN_A_DROP_NAME, xtun_reason_name(reason)) ||
+	    nla_put_u64_64bit(skb, XTUN_A_DROP_PACKETS,
+			      xtun_drops(tun, reason), XTUN_A_DROP_PAD))
+		return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static int xtun_put_traffic(struct sk_buff *skb, const struct xtun_dev *tun)
+{
+	struct rtnl_link_stats64 stats = {};
+
+	dev_fetch_sw_netstats(&stats, tun->dev->tstats);
+	if (nla_put_u64_64bit(skb, XTUN_A_STATS_RX_PACKETS, stats.rx_packets,
+			      XTUN_A_STATS_PAD) ||
+	    nla_put_u64_64bit(skb, XTUN_A_STATS_RX_BYTES, stats.rx_bytes,
+			      XTUN_A_STATS_PAD) ||
+	    nla_put_u64_64bit(skb, XTUN_A_STATS_TX_PACKETS, stats.tx_packets,
+			      XTUN_A_STATS_PAD) ||
+	    nla_put_u64_64bit(skb, XTUN_A_STATS_TX_BYTES, stats.tx_bytes,
+			      XTUN_A_STATS_PAD))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int xtun_put_stats(struct sk_buff *skb, const struct xtun_dev *tun)
+{
+	struct nlattr *nest;
+	unsigned int reason;
+
+	if (xtun_put_id(skb, tun))
+		return -EMSGSIZE;
+	nest = nla_nest_start(skb, XTUN_A_TUNNEL_STATS);
+	if (!nest || xtun_put_traffic(skb, tun))
+		return -EMSGSIZE;
+	for (reason = 1; reason < XTUN_REASONS; reason++) {
+		if (xtun_put_drop(skb, tun, reason))
+			return -EMSGSIZE;
+	}
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static size_t xtun_stats_size(const struct xtun_dev *tun)
+{
+	return nla_total_size(IFNAMSIZ) + nla_total_size(sizeof(u32)) +
+	       nla_total_size(0) + 4 * nla_total_size_64bit(sizeof(u64)) +
+	       XTUN_REASONS * (nla_total_size(0) +
+			       nla_total_size(ETH_GSTRING_LEN) +
+			       nla_total_size_64bit(sizeof(u64)));
+}
+
+/* What a request asks for about each tunnel. */
+struct xtun_answer {
+	u8 cmd;
+	size_t (*size)(const struct xtun_dev *tun);
+	int (*put)(struct sk_buff *skb, const struct xtun_dev *tun);
+};
+
+static const struct xtun_answer xtun_answer_tunnel = {
+	XTUN_CMD_GET, xtun_tunnel_size, xtun_put_tunnel,
+};
+
+static const struct xtun_answer xtun_answer_stats = {
+	XTUN_CMD_STATS_GET, xtun_stats_size, xtun_put_stats,
+};
+
+static int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
+			    const struct xtun_answer *answer, u32 portid,
+			    u32 seq, int flags, u8 cmd)
+{
+	void *hdr = genlmsg_put(skb, portid, seq, &xtun_family, flags, cmd);
+
+	if (!hdr)
+		return -EMSGSIZE;
+	if (answer->put(skb, tun)) {
+		genlmsg_cancel(skb, hdr);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(skb, hdr);
+	return 0;
+}
+
+static int xtun_reply(struct genl_info *info, const struct xtun_dev *tun,
+		      const struct xtun_answer *answer, u8 cmd)
+{
+	struct sk_buff *skb = genlmsg_new(answer->size(tun), GFP_KERNEL);
+	int err;
+
+	if (!skb)
+		return -ENOMEM;
+	err = xtun_put_message(skb, tun, answer, info->snd_portid,
+			       info->snd_seq, 0, cmd);
+	if (err) {
+		nlmsg_free(skb);
+		return err;
+	}
+	return genlmsg_reply(skb, info);
+}
+
+static int xtun_get_one(struct genl_info *info,
+			const struct xtun_answer *answer)
+{
+	struct xtun_dev *tun;
+	int err;
+
+	rtnl_lock();
+	tun = xtun_find(info);
+	err = IS_ERR(tun) ? PTR_ERR(tun) :
+			    xtun_reply(info, tun, answer, answer->cmd);
+	rtnl_unlock();
+	return err;
+}
+
+/* Devices by index, so that what comes and goes meanwhile confuses nobody. */
+static struct net_device *xtun_next(struct net *net, int ifindex)
+{
+	struct net_device *dev, *next = NULL;
+
+	for_each_netdev(net, dev) {
+		if (xtun_is(dev) && dev->ifindex > ifindex &&
+		    (!next || dev->ifindex < next->ifindex))
+			next = dev;
+	}
+	return next;
+}
+
+static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
+		     const struct xtun_answer *answer)
+{
+	struct xtun_dump *dump = (struct xtun_dump *)cb->ctx;
+	struct net *net = sock_net(skb->sk);
+	struct net_device *dev;
+	int err = 0;
+
+	rtnl_lock();
+	cb->seq = net->dev_base_seq;
+	while ((dev = xtun_next(net, dump->ifindex))) {
+		err = xtun_put_message(skb, netdev_priv(dev), answer,
+				       NETLINK_CB(cb->skb).portid,
+				       cb->nlh->nlmsg_seq, NLM_F_MULTI,
+				       answer->cmd);
+		if (err)
+			break;
+		dump->ifindex = dev->ifindex;
+	}
+	rtnl_unlock();
+	return skb->len ?: err;
+}
+
+int xtun_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return xtun_get_one(info, &xtun_answer_tunnel);
+}
+
+int xtun_nl_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return xtun_dump(skb, cb, &xtun_answer_tunnel);
+}
+
+int xtun_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return xtun_get_one(info, &xtun_answer_stats);
+}
+
+int xtun_nl_stats_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return xtun_dump(skb, cb, &xtun_answer_stats);
+}
+
+/* The netns that a new device goes into. */
+static struct net *xtun_dest_net(struct genl_info *info)
+{
+	const struct nlattr *fd = info->attrs[XTUN_A_TUNNEL_NETNS_FD];
+	struct net *net;
+
+	if (!fd)
+		return get_net(genl_info_net(info));
+
+	net = get_net_ns_by_fd(nla_get_u32(fd));
+	if (IS_ERR(net)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, fd,
+				    "netns: this is no network namespace");
+		return net;
+	}
+	if (!ns_capable(net->user_ns, CAP_NET_ADMIN)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, fd,
+				    "netns: you are not privileged there");
+		put_net(net);
+		return ERR_PTR(-EPERM);
+	}
+	return net;
+}
+
+static struct net_device *xtun_make(struct genl_info *info, struct net *net)
+{
+	const struct nlattr *name = info->attrs[XTUN_A_TUNNEL_IFNAME];
+	struct nlattr *tb[IFLA_MAX + 1] = {};
+	struct net_device *dev;
+	char buf[IFNAMSIZ] = "xtun%d";
+	int err;
+
+	if (name)
+		nla_strscpy(buf, name, sizeof(buf));
+	if (name && !dev_valid_name(buf)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, name,
+				    "not a valid name of a device");
+		return ERR_PTR(-EINVAL);
+	}
+	if (name && __dev_get_by_name(net, buf)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, name,
+				    "there is a device of this name already");
+		return ERR_PTR(-EEXIST);
+	}
+
+	dev = rtnl_create_link(net, buf, name ? NET_NAME_USER : NET_NAME_ENUM,
+			       &xtun_link_ops, tb, info->extack);
+	if (IS_ERR(dev))
+		return dev;
+	err = xtun_create(genl_info_net(info), dev,
+			  info->attrs[XTUN_A_TUNNEL_CONF], 0, false,
+			  info->extack);
+	if (err) {
+		free_netdev(dev);
+		return ERR_PTR(err);
+	}
+	err = xtun_configure_link(dev);
+	if (err) {
+		unregister_netdevice(dev);
+		return ERR_PTR(err);
+	}
+	return dev;
+}
+
+int xtun_nl_new_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct net_device *dev;
+	struct net *net;
+	int err;
+
+	net = xtun_dest_net(info);
+	if (IS_ERR(net))
+		return PTR_ERR(net);
+
+	rtnl_lock();
+	dev = xtun_make(info, net);
+	err = IS_ERR(dev) ? PTR_ERR(dev) :
+			    xtun_reply(info, netdev_priv(dev),
+				       &xtun_answer_tunnel, XTUN_CMD_NEW);
+	rtnl_unlock();
+	put_net(net);
+	return err;
+}
+
+int xtun_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct xtun_dev *tun;
+	int err;
+
+	rtnl_lock();
+	tun = xtun_find(info);
+	err = PTR_ERR_OR_ZERO(tun);
+	if (!err)
+		err = xtun_change(tun, info->attrs[XTUN_A_TUNNEL_CONF],
+				  info->extack);
+	if (!err)
+		netdev_state_change(tun->dev);
+	rtnl_unlock();
+	return err;
+}
+
+int xtun_nl_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct xtun_dev *tun;
+	int err;
+
+	rtnl_lock();
+	tun = xtun_find(info);
+	err = PTR_ERR_OR_ZERO(tun);
+	if (!err) {
+		xtun_notify(tun, XTUN_CMD_DEL_NTF);
+		unregister_netdevice(tun->dev);
+	}
+	rtnl_unlock();
+	return err;
+}
+
+/**
+ * xtun_notify() - tell listeners of a netns that a tunnel is not as it was
+ * @tun: the tunnel
+ * @cmd: XTUN_CMD_NEW_NTF, XTUN_CMD_SET_NTF or XTUN_CMD_DEL_NTF
+ *
+ * Context: RTNL, may sleep.
+ */
+void xtun_notify(const struct xtun_dev *tun, u8 cmd)
+{
+	struct net *net = dev_net(tun->dev);
+	struct sk_buff *skb;
+
+	if (!genl_has_listeners(&xtun_family, net, XTUN_NLGRP_EVENTS))
+		return;
+	skb = genlmsg_new(xtun_tunnel_size(tun), GFP_KERNEL);
+	if (!skb)
+		return;
+	if (xtun_put_message(skb, tun, &xtun_answer_tunnel, 0, 0, 0, cmd)) {
+		nlmsg_free(skb);
+		return;
+	}
+	genlmsg_multicast_netns(&xtun_family, net, skb, 0, XTUN_NLGRP_EVENTS,
+				GFP_KERNEL);
+}
+
+static struct genl_family xtun_family __ro_after_init = {
+	.name = XTUN_FAMILY_NAME,
+	.version = XTUN_FAMILY_VERSION,
+	.module = THIS_MODULE,
+	.netnsok = true,
+	.parallel_ops = true,
+	.ops = xtun_nl_ops,
+	.n_ops = ARRAY_SIZE(xtun_nl_ops),
+	.resv_start_op = XTUN_CMD_GET,
+	.maxattr = XTUN_A_TUNNEL_MAX,
+	.mcgrps = xtun_nl_mcgrps,
+	.n_mcgrps = ARRAY_SIZE(xtun_nl_mcgrps),
+};
+
+/**
+ * xtun_genl_init() - register the family
+ *
+ * Context: process, may sleep.
+ * Return: 0 or a negative error.
+ */
+int __init xtun_genl_init(void)
+{
+	return genl_register_family(&xtun_family);
+}
+
+/**
+ * xtun_genl_exit() - unregister the family
+ *
+ * Context: process, may sleep.
+ */
+void xtun_genl_exit(void)
+{
+	genl_unregister_family(&xtun_family);
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device's MTU follows the underlay: routes and devices are watched, and
+ * what they say is looked up again a moment later, once for many changes.
+ */
+#include <linux/rtnetlink.h>
+#include <net/fib_notifier.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+
+#include "xtun.h"
+
+#define XTUN_MTU_DELAY		(HZ / 20)
+
+static void xtun_mtu_later(struct xtun_net *xn)
+{
+	/* A netns that is being made has nothing yet, or not all. */
+	if (xn && READ_ONCE(xn->watching) && !list_empty(&xn->tunnels))
+		queue_delayed_work(system_wq, &xn->mtu_work, XTUN_MTU_DELAY);
+}
+
+/* RTNL may be waiting for this work to end, as when the netns goes away. */
+static void xtun_mtu_work(struct work_struct *work)
+{
+	struct xtun_net *xn = container_of(to_delayed_work(work),
+					   struct xtun_net, mtu_work);
+	struct xtun_dev *tun;
+
+	rtnl_lock();
+	list_for_each_entry(tun, &xn->tunnels, list)
+		xtun_mtu_follow(tun);
+	rtnl_unlock();
+}
+
+static int xtun_fib_event(struct notifier_block *nb, unsigned long event,
+			  void *info)
+{
+	xtun_mtu_later(container_of(nb, struct xtun_net, fib_nb));
+	return NOTIFY_DONE;
+}
+
+static int xtun_netdev_event(struct notifier_block *nb, unsigned long event,
+			     void *info)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(info);
+
+	switch (event) {
+	case NETDEV_CHANGEMTU:
+	case NETDEV_UP:
+	case NETDEV_DOWN:
+		xtun_mtu_later(xtun_net(dev_net(dev)));
+		break;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block xtun_netdev_nb = {
+	.notifier_call = xtun_netdev_event,
+};
+
+/* What the device's MTU has to be now, in bytes. */
+static unsigned int xtun_mtu_wanted(const struct xtun_conf *conf)
+{
+	unsigned int link;
+
+	if (conf->p.mtu)
+		return conf->p.mtu;
+	if (!conf->ops)
+		return ETH_DATA_LEN;
+
+	/* IPv6 packets of 1280 bytes get through whatever the underlay. */
+	link = xtun_route_link_mtu(conf);
+	return max_t(int, (int)link - conf->overhead, IPV6_MIN_MTU);
+}
+
+/**
+ * xtun_mtu_follow() - give a device the MTU that it has to have
+ * @tun: the tunnel, registered or about to be
+ *
+ * Context: RTNL.
+ */
+void xtun_mtu_follow(struct xtun_dev *tun)
+{
+	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
+	unsigned int mtu = xtun_mtu_wanted(conf);
+
+	tun->dev->max_mtu = IP_MAX_MTU - conf->overhead;
+	mtu = min(mtu, tun->dev->max_mtu);
+	if (mtu == tun->dev->mtu)
+		return;
+
+	if (tun->dev->reg_state != NETREG_REGISTERED) {
+		tun->dev->mtu = mtu;
+		return;
+	}
+
+	tun->setting_mtu = true;
+	if (!dev_set_mtu(tun->dev, mtu))
+		xtun_notify(tun, XTUN_CMD_SET_NTF);
+	tun->setting_mtu = false;
+}
+
+/**
+ * xtun_mtu_net_init() - begin to watch a netns
+ * @xn: the netns
+ *
+ * Context: process, may sleep, not under RTNL.
+ * Return: 0 or a negative error.
+ */
+int xtun_mtu_net_init(struct xtun_net *xn)
+{
+	INIT_DELAYED_WORK(&xn->mtu_work, xtun_mtu_work);
+	xn->fib_nb.notifier_call = xtun_fib_event;
+	WRITE_ONCE(xn->watching, true);
+	return register_fib_notifier(xn->net, &xn->fib_nb, NULL, NULL);
+}
+
+/**
+ * xtun_mtu_net_exit() - end to watch a netns
+ * @xn: the netns, which may still have tunnels
+ *
+ * Context: process, may sleep, not under RTNL.
+ */
+void xtun_mtu_net_exit(struct xtun_net *xn)
+{
+	unregister_fib_notifier(xn->net, &xn->fib_nb);
+
+	/* Events of devices come under RTNL. */
+	rtnl_lock();
+	WRITE_ONCE(xn->watching, false);
+	rtnl_unlock();
+	cancel_delayed_work_sync(&xn->mtu_work);
+}
+
+/**
+ * xtun_mtu_init() - begin to watch devices
+ *
+ * Context: process, may sleep.
+ * Return: 0 or a negative error.
+ */
+int xtun_mtu_init(void)
+{
+	return register_netdevice_notifier(&xtun_netdev_nb);
+}
+
+/**
+ * xtun_mtu_exit() - end to watch devices
+ *
+ * Context: process, may sleep.
+ */
+void xtun_mtu_exit(void)
+{
+	unregister_netdevice_notifier(&xtun_netdev_nb);
+}

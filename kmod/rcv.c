@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The way in: a carrier brings a packet; parse its header, find its tunnel,
+ * verify, pull, deliver.
+ */
+#include <linux/etherdevice.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <net/inet_ecn.h>
+#include <net/ip_tunnels.h>
+
+#include "xtun.h"
+
+/**
+ * xtun_rcv_find() - find the tunnel that a received packet is for
+ * @skb: the packet, its network header the outer one; pulled, else untouched
+ * @wire: form of the encapsulation's header
+ * @family: AF_INET or AF_INET6, of the underlay
+ * @ipproto: protocol number in the outer header
+ * @offset: bytes from the data of @skb to the encapsulation's header
+ * @h: gets the header
+ * @reason: gets why the packet has to be dropped, or XTUN_OK
+ *
+ * A header too broken to tell a key is put down to a tunnel between the same
+ * addresses, so that somebody counts it.
+ *
+ * Context: BH disabled, RCU.
+ * Return: the tunnel's configuration, or NULL when the packet is for others.
+ */
+struct xtun_conf *xtun_rcv_find(struct sk_buff *skb,
+				const struct xtun_wire *wire, u8 family,
+				u8 ipproto, unsigned int offset,
+				struct xtun_hdr *h, enum xtun_reason *reason)
+{
+	struct net *net = dev_net(skb->dev);
+	struct xtun_match match = {
+		.net = net,
+		.wire = wire->id,
+		.family = family,
+	};
+	struct xtun_conf *conf;
+	unsigned int len;
+
+	if (list_empty(&xtun_net(net)->tunnels) || skb->len < offset)
+		return NULL;
+	len = min_t(unsigned int, skb->len - offset, wire->hdr_max);
+	if (!pskb_may_pull(skb, offset + len))
+		return NULL;
+
+	memset(h, 0, sizeof(*h));
+	*reason = wire->parse(skb->data + offset, len, ipproto, h);
+	if (*reason == XTUN_NOT_OURS)
+		return NULL;
+
+	xtun_route_addrs(skb, &match);
+	conf = xtun_lookup(&match, h, skb);
+	if (!conf && *reason && !h->n_ids)
+		conf = xtun_lookup_ends(&match);
+	return conf;
+}
+
+static enum xtun_reason xtun_rx_csum(struct sk_buff *skb,
+				     const struct xtun_conf *conf,
+				     const struct xtun_hdr *h)
+{
+	if (h->has_csum)
+		return conf->ops->wire->csum_ok(skb) ? XTUN_OK :
+						       XTUN_RX_CHECKSUM;
+	return conf->p.flags & XTUN_CONF_FLAGS_ICSUM ? XTUN_RX_NO_CHECKSUM :
+						       XTUN_OK;
+}
+
+/* RFC 2890 section 2.2: not later than one that has been received is old. */
+static enum xtun_reason xtun_rx_seq(const struct xtun_conf *conf,
+				    const struct xtun_hdr *h)
+{
+	atomic64_t *iseq = &conf->tun->iseq;
+	s64 seen, next;
+
+	if (!(conf->p.flags & XTUN_CONF_FLAGS_ISEQ))
+		return XTUN_OK;
+	if (!h->has_seq)
+		return XTUN_RX_NO_SEQUENCE;
+
+	next = (u32)(h->seq + 1) | XTUN_ISEQ_SEEN;
+	seen = atomic64_read(iseq);
+	do {
+		if (seen & XTUN_ISEQ_SEEN && (s32)(h->seq - (u32)seen) < 0)
+			return XTUN_RX_SEQUENCE;
+	} while (!atomic64_try_cmpxchg(iseq, &seen, next));
+	return XTUN_OK;
+}
+
+static bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
+			    const union nf_inet_addr *addr)
+{
+	if (prefix->family != family)
+		return false;
+	if (family == AF_INET)
+		return (addr->ip & prefix->mask.ip) == prefix->addr.ip;
+	return !ipv6_masked_addr_cmp(&addr->in6, &prefix->mask.in6,
+				     &prefix->addr.in6);
+}
+
+static bool xtun_allowed(const struct xtun_conf *conf, u8 family,
+			 const void *source)
+{
+	const union nf_inet_addr *addr = source;
+	int i;
+
+	if (!conf->p.n_allow)
+		return true;
+	for (i = 0; i < conf->p.n_allow; i++) {
+		if (xtun_prefix_has(&conf->p.allow[i], family, addr))
+			return true;
+	}
+	return false;
+}
+
+/* The inner IP header at the data of the skb. */
+static enum xtun_reason xtun_rx_ip(struct sk_buff *skb,
+				   const struct xtun_conf *conf)
+{
+	bool v4 = skb->protocol == htons(ETH_P_IP);
+
+	if (!v4 && skb->protocol != htons(ETH_P_IPV6))
+		return XTUN_RX_INNER_PROTOCOL;
+	if (!pskb_may_pull(skb, v4 ? sizeof(struct iphdr) :
+				     sizeof(struct ipv6hdr)))
+		return XTUN_RX_INNER_MALFORMED;
+
+	skb_reset_network_header(skb);
+	if (v4) {
+		if (ip_hdr(skb)->version != 4 || ip_hdr(skb)->ihl < 5)
+			return XTUN_RX_INNER_MALFORMED;
+		if (!xtun_allowed(conf, AF_INET, &ip_hdr(skb)->saddr))
+			return XTUN_RX_NOT_ALLOWED;
+	} else {
+		if (ipv6_hdr(skb)->version != 6)
+			return XTUN_RX_INNER_MALFORMED;
+		if (!xtun_allowed(conf, AF_INET6, &ipv6_hdr(skb)->saddr))
+			return XTUN_RX_NOT_ALLOWED;
+	}
+	return XTUN_OK;
+}
+
+/* RFC 6040 section 4.2. Frames without an IP header have no ECN. */
+static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer)
+{
+	u8 inner;
+
+	if (skb->protocol == htons(ETH_P_IP)) {
+		if (!pskb_may_pull(skb, sizeof(struct iphdr)))
+			return XTUN_OK;
+		inner = ip_hdr(skb)->tos;
+	} else if (skb->protocol == htons(ETH_P_IPV6)) {
+		if (!pskb_may_pull(skb, sizeof(struct ipv6hdr)))
+			return XTUN_OK;
+		inner = ipv6_get_dsfield(ipv6_hdr(skb));
+	} else {
+		return XTUN_OK;
+	}
+	return INET_ECN_decapsulate(skb, outer, inner) > 1 ? XTUN_RX_ECN :
+							     XTUN_OK;
+}
+
+static enum xtun_reason xtun_rx_frame(struct sk_buff *skb,
+				      struct net_device *dev)
+{
+	if (!pskb_may_pull(skb, ETH_HLEN))
+		return XTUN_RX_INNER_MALFORMED;
+
+	skb->protocol = eth_type_trans(skb, dev);
+	skb_postpull_rcsum(skb, eth_hdr(skb), ETH_HLEN);
+	skb_reset_network_header(skb);
+	return XTUN_OK;
+}
+
+static enum xtun_reason xtun_rx_payload(struct sk_buff *skb,
+					const struct xtun_conf *conf)
+{
+	struct net_device *dev = conf->tun->dev;
+
+	if (conf->match.payload == XTUN_PAYLOAD_ETH)
+		return xtun_rx_frame(skb, dev);
+
+	skb->dev = dev;
+	skb_reset_mac_header(skb);
+	return xtun_rx_ip(skb, conf);
+}
+
+/* Everything that can end the packet; it is at the payload afterwards. */
+static enum xtun_reason xtun_rx(struct sk_buff *skb,
+				const struct xtun_conf *conf,
+				const struct xtun_hdr *h)
+{
+	u8 outer_tos = xtun_route_tos_in(skb, conf->match.family);
+	struct xtun_dev *tun = conf->tun;
+	enum xtun_reason reason;
+
+	if (!xtun_route_allowed_in(skb, conf->match.family))
+		return XTUN_RX_POLICY;
+	reason = xtun_rx_csum(skb, conf, h);
+	if (reason)
+		return reason;
+	reason = xtun_rx_seq(conf, h);
+	if (reason)
+		return reason;
+
+	if (__iptunnel_pull_header(skb, h->len, h->proto, false,
+				   !net_eq(tun->net, dev_net(tun->dev))))
+		return h->payload == XTUN_PAYLOAD_ETH &&
+		       skb->len < ETH_HLEN ? XTUN_RX_INNER_MALFORMED :
+					     XTUN_RX_NO_MEMORY;
+	reason = xtun_rx_payload(skb, conf);
+	if (reason)
+		return reason;
+	return xtun_rx_ecn(skb, outer_tos);
+}
+
+/**
+ * xtun_rcv() - take a packet in
+ * @skb: the packet, consumed; its data at the encapsulation's header, its
+ *	network header the outer one
+ * @conf: what xtun_rcv_find() found
+ * @h: what it parsed
+ * @reason: why it has to be dropped, or XTUN_OK
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
+	      const struct xtun_hdr *h, enum xtun_reason reason)
+{
+	struct xtun_dev *tun = conf->tun;
+	unsigned int len;
+
+	if (!reason)
+		reason = xtun_rx(skb, conf, h);
+	if (unlikely(reason)) {
+		xtun_drop(tun, skb, reason);
+		return;
+	}
+
+	len = skb->len;
+	if (likely(gro_cells_receive(&tun->gro_cells, skb) == NET_RX_SUCCESS))
+		dev_sw_netstats_rx_add(tun->dev, len);
+}

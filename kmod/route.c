@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The outer packet's route, header and path MTU: all that differs between an
+ * IPv4 and an IPv6 underlay, and nothing else.
+ */
+#include <linux/icmpv6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <net/addrconf.h>
+#include <net/dst.h>
+#include <net/inet_ecn.h>
+#include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
+#include <net/ip_tunnels.h>
+#include <net/ipv6.h>
+#include <net/route.h>
+#include <net/xfrm.h>
+
+#include "xtun.h"
+
+static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
+				      union nf_inet_addr *saddr,
+				      const union nf_inet_addr *daddr)
+{
+	struct flowi4 fl4 = {
+		.daddr = daddr->ip,
+		.saddr = saddr->ip,
+		.flowi4_oif = conf->p.link,
+		.flowi4_mark = conf->p.fwmark,
+		.flowi4_proto = conf->ops->wire->ipproto ?: IPPROTO_IPIP,
+	};
+	struct rtable *rt;
+
+	/* What packets inherit does not choose the route: one is cached. */
+	if (conf->p.tos != XTUN_TOS_INHERIT)
+		fl4.flowi4_tos = RT_TOS(conf->p.tos);
+
+	rt = ip_route_output_flow(conf->tun->net, &fl4, NULL);
+	if (IS_ERR(rt))
+		return ERR_CAST(rt);
+	saddr->ip = fl4.saddr;
+	return &rt->dst;
+}
+
+static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
+				      union nf_inet_addr *saddr,
+				      const union nf_inet_addr *daddr)
+{
+	u32 tos = conf->p.tos == XTUN_TOS_INHERIT ? 0 : conf->p.tos;
+	struct flowi6 fl6 = {
+		.daddr = daddr->in6,
+		.saddr = saddr->in6,
+		.flowi6_oif = conf->p.link,
+		.flowi6_mark = conf->p.fwmark,
+		.flowi6_proto = conf->ops->wire->ipproto ?: IPPROTO_IPV6,
+		.flowlabel = ip6_make_flowinfo(tos, 0),
+	};
+	struct dst_entry *dst;
+
+	dst = ip6_dst_lookup_flow(conf->tun->net, NULL, &fl6, NULL);
+	if (!IS_ERR(dst))
+		saddr->in6 = fl6.saddr;
+	return dst;
+}
+
+/* Look a route up. @saddr gets the source if it is not given. */
+static struct dst_entry *xtun_route_lookup(const struct xtun_conf *conf,
+					   union nf_inet_addr *saddr,
+					   const union nf_inet_addr *daddr)
+{
+	if (conf->p.family == AF_INET)
+		return xtun_lookup4(conf, saddr, daddr);
+	return xtun_lookup6(conf, saddr, daddr);
+}
+
+static struct dst_entry *xtun_cache_get(struct xtun_cx *cx)
+{
+	struct dst_cache *cache = (struct dst_cache *)&cx->conf->dst_cache;
+	struct rtable *rt;
+
+	if (cx->conf->p.family == AF_INET6)
+		return dst_cache_get_ip6(cache, &cx->saddr.in6);
+
+	rt = dst_cache_get_ip4(cache, &cx->saddr.ip);
+	return rt ? &rt->dst : NULL;
+}
+
+static void xtun_cache_set(const struct xtun_cx *cx)
+{
+	struct dst_cache *cache = (struct dst_cache *)&cx->conf->dst_cache;
+
+	if (cx->conf->p.family == AF_INET6)
+		dst_cache_set_ip6(cache, cx->dst, &cx->saddr.in6);
+	else
+		dst_cache_set_ip4(cache, cx->dst, cx->saddr.ip);
+}
+
+/**
+ * xtun_route_out() - find the route of an outer packet
+ * @cx: packet with its peer; gets route and source
+ *
+ * One peer's route is cached; with many peers each packet is looked up.
+ *
+ * Context: BH disabled.
+ * Return: XTUN_OK with a reference in @cx->dst, else why there is none.
+ */
+enum xtun_reason xtun_route_out(struct xtun_cx *cx)
+{
+	bool one_peer = !ipv6_addr_any(&cx->conf->p.remote.in6);
+
+	if (likely(one_peer)) {
+		cx->dst = xtun_cache_get(cx);
+		if (likely(cx->dst))
+			return XTUN_OK;
+	}
+
+	cx->dst = xtun_route_lookup(cx->conf, &cx->saddr, &cx->daddr);
+	if (IS_ERR(cx->dst))
+		return XTUN_TX_NO_ROUTE;
+	if (cx->dst->dev == cx->tun->dev) {
+		dst_release(cx->dst);
+		return XTUN_TX_ROUTE_LOOP;
+	}
+	if (one_peer)
+		xtun_cache_set(cx);
+	return XTUN_OK;
+}
+
+/* MTU of a route, without what was learned about the path. */
+static unsigned int xtun_dst_link_mtu(const struct dst_entry *dst)
+{
+	unsigned int mtu = 0;
+
+	if (dst->ops->family == AF_INET6) {
+		const struct rt6_info *rt6;
+		struct fib6_info *f6i;
+
+		rt6 = container_of(dst, struct rt6_info, dst);
+		rcu_read_lock();
+		f6i = rcu_dereference(rt6->from);
+		if (f6i)
+			mtu = f6i->fib6_pmtu;
+		rcu_read_unlock();
+	} else {
+		mtu = dst_metric_raw(dst, RTAX_MTU);
+	}
+	return mtu ?: READ_ONCE(dst->dev->mtu);
+}
+
+/**
+ * xtun_route_link_mtu() - MTU of the route to the peer, or of the link
+ * @conf: a configured configuration
+ *
+ * Context: RTNL.
+ * Return: bytes of outer packet; that of Ethernet when nothing is known.
+ */
+unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
+{
+	union nf_inet_addr saddr = conf->p.local;
+	struct net_device *link;
+	struct dst_entry *dst;
+	unsigned int mtu;
+
+	if (!ipv6_addr_any(&conf->p.remote.in6)) {
+		dst = xtun_route_lookup(conf, &saddr, &conf->p.remote);
+		if (!IS_ERR(dst)) {
+			mtu = dst->dev == conf->tun->dev ?
+			      ETH_DATA_LEN : xtun_dst_link_mtu(dst);
+			dst_release(dst);
+			return mtu;
+		}
+	}
+
+	link = __dev_get_by_index(conf->tun->net, conf->p.link);
+	return link ? READ_ONCE(link->mtu) : ETH_DATA_LEN;
+}
+
+static void xtun_learn4(const struct xtun_conf *conf, struct sk_buff *skb,
+			u32 mtu)
+{
+	const struct iphdr *quote = (const struct iphdr *)skb->data;
+	union nf_inet_addr saddr = { .ip = quote->saddr };
+	union nf_inet_addr daddr = { .ip = quote->daddr };
+	u16 network_header = skb->network_header;
+	struct net_device *dev = skb->dev;
+	struct dst_entry *dst;
+	u32 mark = skb->mark;
+
+	dst = xtun_route_lookup(conf, &saddr, &daddr);
+	if (IS_ERR(dst))
+		return;
+
+	/* The route to correct is the one of a packet like the quoted, sent
+	 * by this tunnel; ipv4_update_pmtu() knows of no mark.
+	 */
+	skb->dev = dst->dev;
+	skb->mark = conf->p.fwmark;
+	skb_reset_network_header(skb);
+	dst->ops->update_pmtu(dst, NULL, skb, mtu, false);
+	skb->network_header = network_header;
+	skb->mark = mark;
+	skb->dev = dev;
+	dst_release(dst);
+}
+
+/**
+ * xtun_route_learn() - lower the path MTU to a peer
+ * @conf: the tunnel that has sent the quoted packet
+ * @skb: an ICMP error, its data at the quoted outer header
+ * @mtu: path MTU in bytes, as the error has it
+ *
+ * The kernel's route exceptions hold it, with their floor and expiry.
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
+		      u32 mtu)
+{
+	if (conf->p.family == AF_INET)
+		xtun_learn4(conf, skb, mtu);
+	else
+		ip6_update_pmtu(skb, conf->tun->net, htonl(mtu), conf->p.link,
+				conf->p.fwmark,
+				sock_net_uid(conf->tun->net, NULL));
+}
+
+/* RFC 6040 section 4.1, normal mode: the inner ECN field is copied. */
+static u8 xtun_tos_out(const struct xtun_cx *cx)
+{
+	u8 tos = cx->conf->p.tos;
+
+	if (tos == XTUN_TOS_INHERIT)
+		return cx->tos;
+	return tos | (cx->tos & INET_ECN_MASK);
+}
+
+static u8 xtun_ttl_out(const struct xtun_cx *cx)
+{
+	/* Frames without IP have no TTL to inherit. */
+	return cx->conf->p.ttl ?: cx->ttl ?: IPDEFTTL;
+}
+
+static __be16 xtun_df_out(const struct xtun_cx *cx)
+{
+	u8 df = cx->conf->p.df;
+
+	if (cx->outer_frag || df == XTUN_DF_UNSET)
+		return 0;
+	if (df == XTUN_DF_INHERIT && cx->proto == htons(ETH_P_IP) && !cx->df)
+		return 0;
+	return htons(IP_DF);
+}
+
+/*
+ * The identification of a packet that is not fragmented means nothing to the
+ * network (RFC 6864); the tag costs less than a counter that all CPUs share.
+ */
+static void xtun_push4(struct xtun_cx *cx, u16 tag)
+{
+	struct sk_buff *skb = cx->skb;
+	struct iphdr *iph;
+
+	iph = skb_push(skb, sizeof(*iph));
+	skb_reset_network_header(skb);
+	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
+
+	iph->version = 4;
+	iph->ihl = sizeof(*iph) / 4;
+	iph->tos = xtun_tos_out(cx);
+	iph->frag_off = xtun_df_out(cx);
+	iph->ttl = xtun_ttl_out(cx);
+	iph->protocol = cx->ipproto;
+	iph->saddr = cx->saddr.ip;
+	iph->daddr = cx->daddr.ip;
+	if (iph->frag_off)
+		iph->id = htons(tag);
+	else
+		__ip_select_ident(cx->tun->net, iph,
+				  skb_shinfo(skb)->gso_segs ?: 1);
+}
+
+static __be32 xtun_flowlabel_out(const struct xtun_cx *cx,
+				 const struct ipv6hdr *inner)
+{
+	u32 flowlabel = cx->conf->p.flowlabel;
+
+	if (flowlabel == XTUN_FLOWLABEL_INHERIT &&
+	    cx->proto == htons(ETH_P_IPV6))
+		return ip6_flowlabel(inner);
+	if (flowlabel > ntohl(IPV6_FLOWLABEL_MASK))
+		return htonl(xtun_flow_tag(cx)) & IPV6_FLOWLABEL_MASK;
+	return htonl(flowlabel);
+}
+
+static void xtun_push6(struct xtun_cx *cx)
+{
+	__be32 flowlabel = xtun_flowlabel_out(cx, ipv6_hdr(cx->skb));
+	u8 nexthdr = xtun_encaplimit_push(cx, cx->ipproto);
+	struct sk_buff *skb = cx->skb;
+	struct ipv6hdr *ip6h;
+
+	ip6h = skb_push(skb, sizeof(*ip6h));
+	skb_reset_network_header(skb);
+	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
+
+	ip6_flow_hdr(ip6h, xtun_tos_out(cx), flowlabel);
+	ip6h->nexthdr = nexthdr;
+	ip6h->hop_limit = xtun_ttl_out(cx);
+	ip6h->saddr = cx->saddr.in6;
+	ip6h->daddr = cx->daddr.in6;
+}
+
+/**
+ * xtun_route_send() - put the outer IP header before a packet and send it
+ * @cx: packet that begins with the encapsulation's header; packet and route
+ *	are consumed
+ *
+ * It is sent on behalf of no socket: the inner one's options are not for the
+ * outer packet, yet it goes on to be charged with the memory.
+ *
+ * Context: BH disabled.
+ * Return: 0, or an error of the underlay.
+ */
+int xtun_route_send(struct xtun_cx *cx)
+{
+	struct net *net = cx->tun->net;
+	struct sk_buff *skb = cx->skb;
+	bool v4 = cx->conf->p.family == AF_INET;
+
+	/* While the network header is still the inner one's. */
+	if (v4)
+		xtun_push4(cx, xtun_flow_tag(cx));
+	else
+		xtun_push6(cx);
+
+	skb_clear_hash_if_not_l4(skb);
+	skb_scrub_packet(skb, !net_eq(net, dev_net(cx->tun->dev)));
+	if (cx->conf->p.fwmark)
+		skb->mark = cx->conf->p.fwmark;
+	skb->ignore_df = cx->outer_frag;
+	skb_dst_set(skb, cx->dst);
+
+	if (v4)
+		return net_xmit_eval(ip_local_out(net, NULL, skb));
+	return net_xmit_eval(ip6_local_out(net, NULL, skb));
+}
+
+/**
+ * xtun_route_allowed_in() - IPsec policy of the underlay on a received packet
+ * @skb: the packet
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: BH disabled, RCU.
+ * Return: true when it may come in as it came.
+ */
+bool xtun_route_allowed_in(struct sk_buff *skb, u8 family)
+{
+	if (family == AF_INET)
+		return xfrm4_policy_check(NULL, XFRM_POLICY_IN, skb);
+	return xfrm6_policy_check(NULL, XFRM_POLICY_IN, skb);
+}
+
+/**
+ * xtun_route_addrs() - read the outer addresses of a received packet
+ * @skb: packet with its network header the outer one
+ * @match: has the family; gets the addresses as its tunnel has them
+ *
+ * Context: any.
+ */
+void xtun_route_addrs(const struct sk_buff *skb, struct xtun_match *match)
+{
+	if (match->family == AF_INET) {
+		match->local.ip = ip_hdr(skb)->daddr;
+		match->remote.ip = ip_hdr(skb)->saddr;
+	} else {
+		match->local.in6 = ipv6_hdr(skb)->daddr;
+		match->remote.in6 = ipv6_hdr(skb)->saddr;
+	}
+}
+
+/**
+ * xtun_route_tos_in() - read the outer TOS or traffic class
+ * @skb: packet with its network header the outer one
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: any.
+ * Return: the byte.
+ */
+u8 xtun_route_tos_in(const struct sk_buff *skb, u8 family)
+{
+	if (family == AF_INET)
+		return ip_hdr(skb)->tos;
+	return ipv6_get_dsfield(ipv6_hdr(skb));
+}
+
+static bool xtun_quote4(struct sk_buff *skb, struct xtun_match *match,
+			unsigned int *offset, unsigned int *len, u8 *ipproto)
+{
+	const struct iphdr *iph;
+
+	if (!pskb_may_pull(skb, sizeof(*iph)))
+		return false;
+	iph = (const struct iphdr *)skb->data;
+	if (iph->version != 4 || iph->ihl < 5 ||
+	    iph->frag_off & htons(IP_OFFSET))
+		return false;
+
+	match->local.ip = iph->saddr;
+	match->remote.ip = iph->daddr;
+	*offset = iph->ihl * 4;
+	*len = ntohs(iph->tot_len);
+	*ipproto = iph->protocol;
+	return true;
+}
+
+static bool xtun_quote6(struct sk_buff *skb, struct xtun_match *match,
+			unsigned int *offset, unsigned int *len, u8 *ipproto)
+{
+	const struct ipv6hdr *ip6h;
+	__be16 frag_off;
+	int at;
+
+	if (!pskb_may_pull(skb, sizeof(*ip6h)))
+		return false;
+	ip6h = (const struct ipv6hdr *)skb->data;
+	if (ip6h->version != 6)
+		return false;
+
+	match->local.in6 = ip6h->saddr;
+	match->remote.in6 = ip6h->daddr;
+	*len = ntohs(ip6h->payload_len) + sizeof(*ip6h);
+	*ipproto = ip6h->nexthdr;
+	at = ipv6_skip_exthdr(skb, sizeof(*ip6h), ipproto, &frag_off);
+	if (at < 0 || frag_off & htons(IP6_OFFSET))
+		return false;
+	*offset = at;
+	return true;
+}
+
+/**
+ * xtun_route_quote() - read the outer header that an ICMP error quotes
+ * @skb: the error, its data at the quoted header
+ * @family: AF_INET or AF_INET6
+ * @match: gets the addresses as the sending tunnel has them
+ * @offset: gets where the encapsulation's header begins
+ * @len: gets the length of the whole outer packet in bytes, by its header
+ * @ipproto: gets the protocol number of what follows
+ *
+ * Context: BH disabled.
+ * Return: false when it cannot be read or is not of a packet's beginning.
+ */
+bool xtun_route_quote(struct sk_buff *skb, u8 family, struct xtun_match *match,
+		      unsigned int *offset, unsigned int *len, u8 *ipproto)
+{
+	match->family = family;
+	if (family == AF_INET)
+		return xtun_quote4(skb, match, offset, len, ipproto);
+	return xtun_quote6(skb, match, offset, len, ipproto);
+}

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The way out: classify the inner packet, choose peer and route, make it fit,
+ * put the headers before it, send.
+ */
+#include <linux/if_vlan.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <net/dst.h>
+#include <net/dst_metadata.h>
+#include <net/gso.h>
+#include <net/ip.h>
+#include <net/ip6_route.h>
+#include <net/ip_tunnels.h>
+#include <net/route.h>
+
+#include "xtun.h"
+
+#define XTUN_VLAN_TAGS_MAX	2
+
+static int xtun_tx_one(struct xtun_cx *cx);
+
+/* Where the inner IP header of a frame is; leaves proto 0 when it has none. */
+static bool xtun_frame_l3(struct sk_buff *skb, struct xtun_cx *cx)
+{
+	unsigned int tags = 0;
+	__be16 proto;
+
+	skb_reset_mac_header(skb);
+	if (!pskb_may_pull(skb, ETH_HLEN))
+		return false;
+	proto = eth_hdr(skb)->h_proto;
+	cx->l3_off = ETH_HLEN;
+
+	while (eth_type_vlan(proto) && tags++ < XTUN_VLAN_TAGS_MAX) {
+		if (!pskb_may_pull(skb, cx->l3_off + VLAN_HLEN))
+			return true;
+		proto = *(__be16 *)(skb->data + cx->l3_off + 2);
+		cx->l3_off += VLAN_HLEN;
+	}
+	if (proto == htons(ETH_P_IP) || proto == htons(ETH_P_IPV6))
+		cx->proto = proto;
+	return true;
+}
+
+static bool xtun_tx_ipv4(struct xtun_cx *cx)
+{
+	const struct iphdr *iph;
+
+	if (!pskb_network_may_pull(cx->skb, sizeof(*iph)))
+		return false;
+	iph = ip_hdr(cx->skb);
+	if (iph->version != 4 || iph->ihl < 5 ||
+	    !pskb_network_may_pull(cx->skb, iph->ihl * 4))
+		return false;
+
+	iph = ip_hdr(cx->skb);
+	cx->tos = iph->tos;
+	cx->ttl = iph->ttl;
+	cx->df = iph->frag_off & htons(IP_DF);
+	return true;
+}
+
+static bool xtun_tx_ipv6(struct xtun_cx *cx)
+{
+	const struct ipv6hdr *ip6h;
+
+	if (!pskb_network_may_pull(cx->skb, sizeof(*ip6h)))
+		return false;
+	ip6h = ipv6_hdr(cx->skb);
+	if (ip6h->version != 6)
+		return false;
+
+	cx->tos = ipv6_get_dsfield(ip6h);
+	cx->ttl = ip6h->hop_limit;
+	return true;
+}
+
+/* What an Ethernet frame that holds no valid IP packet passes for. */
+static void xtun_tx_no_ip(struct xtun_cx *cx)
+{
+	cx->proto = 0;
+	cx->tos = 0;
+	cx->ttl = 0;
+	cx->df = false;
+}
+
+static int xtun_tx_classify(struct xtun_cx *cx)
+{
+	bool eth = cx->conf->p.payload == XTUN_PAYLOAD_ETH;
+	struct sk_buff *skb = cx->skb;
+	bool valid;
+
+	if (eth) {
+		if (!xtun_frame_l3(skb, cx))
+			return xtun_drop(cx->tun, skb, XTUN_TX_INNER_MALFORMED);
+	} else {
+		cx->proto = skb->protocol;
+		skb_reset_mac_header(skb);
+	}
+	skb_set_network_header(skb, cx->l3_off);
+
+	if (cx->proto == htons(ETH_P_IP)) {
+		valid = xtun_tx_ipv4(cx);
+	} else if (cx->proto == htons(ETH_P_IPV6)) {
+		valid = xtun_tx_ipv6(cx);
+	} else {
+		if (!eth)
+			return xtun_drop(cx->tun, skb, XTUN_TX_INNER_PROTOCOL);
+		valid = false;
+	}
+	if (!valid) {
+		if (!eth)
+			return xtun_drop(cx->tun, skb, XTUN_TX_INNER_MALFORMED);
+		xtun_tx_no_ip(cx);
+	}
+	return 0;
+}
+
+/* The gateway of an inner IPv4 route may be IPv6 (RFC 5549). */
+static bool xtun_gateway_of_v4(const struct rtable *rt, u8 family,
+			       union nf_inet_addr *gw)
+{
+	if (rt->rt_gw_family != family)
+		return false;
+	if (family == AF_INET)
+		gw->ip = rt->rt_gw4;
+	else
+		gw->in6 = rt->rt_gw6;
+	return true;
+}
+
+/* That of an inner IPv6 route names an IPv4 peer in its mapped form. */
+static bool xtun_gateway_of_v6(const struct rt6_info *rt, u8 family,
+			       union nf_inet_addr *gw)
+{
+	if (!(rt->rt6i_flags & RTF_GATEWAY))
+		return false;
+	if (family == AF_INET6) {
+		gw->in6 = rt->rt6i_gateway;
+		return true;
+	}
+	if (!ipv6_addr_v4mapped(&rt->rt6i_gateway))
+		return false;
+	gw->ip = rt->rt6i_gateway.s6_addr32[3];
+	return true;
+}
+
+/* With remote any, the gateway of the inner packet's route is the peer. */
+static bool xtun_tx_gateway(struct xtun_cx *cx)
+{
+	const struct dst_entry *dst = skb_valid_dst(cx->skb) ?
+				      skb_dst(cx->skb) : NULL;
+	u8 family = cx->conf->p.family;
+
+	if (!dst || dst->dev != cx->tun->dev)
+		return false;
+	if (dst->ops->family == AF_INET)
+		return xtun_gateway_of_v4(container_of(dst, struct rtable, dst),
+					  family, &cx->daddr);
+	return xtun_gateway_of_v6(container_of(dst, struct rt6_info, dst),
+				  family, &cx->daddr);
+}
+
+static int xtun_tx_peer(struct xtun_cx *cx)
+{
+	cx->saddr = cx->conf->p.local;
+	cx->daddr = cx->conf->p.remote;
+	if (likely(!ipv6_addr_any(&cx->daddr.in6)))
+		return 0;
+	if (xtun_tx_gateway(cx))
+		return 0;
+	return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_PEER);
+}
+
+static void xtun_tell_loop(struct xtun_dev *tun)
+{
+	if (tun->loop_told)
+		return;
+	tun->loop_told = true;
+	netdev_notice(tun->dev,
+		      "the route to the peer leads into the tunnel itself\n");
+}
+
+static int xtun_tx_route(struct xtun_cx *cx)
+{
+	enum xtun_reason reason = xtun_route_out(cx);
+
+	if (likely(!reason))
+		return 0;
+	if (reason == XTUN_TX_ROUTE_LOOP)
+		xtun_tell_loop(cx->tun);
+	return xtun_drop(cx->tun, cx->skb, reason);
+}
+
+/* Bytes of inner packet, from the data on, that fit into the path. */
+static unsigned int xtun_tx_limit(const struct xtun_cx *cx)
+{
+	unsigned int mtu = dst_mtu(cx->dst);
+	unsigned int headers = cx->overhead;
+
+	/* The limit counts the inner Ethernet header, as overhead does. */
+	if (cx->conf->p.payload == XTUN_PAYLOAD_ETH)
+		headers -= ETH_HLEN;
+	return mtu > headers ? mtu - headers : 0;
+}
+
+static bool xtun_tx_fits(const struct xtun_cx *cx, unsigned int limit)
+{
+	if (skb_is_gso(cx->skb))
+		return limit > cx->l3_off &&
+		       skb_gso_validate_network_len(cx->skb,
+						    limit - cx->l3_off);
+	return cx->skb->len <= limit;
+}
+
+/* Send one after the other packets that have become of one. */
+static int xtun_tx_list(struct xtun_cx *cx, struct sk_buff *list)
+{
+	struct sk_buff *skb, *next;
+
+	skb_list_walk_safe(list, skb, next) {
+		struct xtun_cx one = *cx;
+
+		skb_mark_not_on_list(skb);
+		skb_reset_mac_header(skb);
+		skb_set_network_header(skb, cx->l3_off);
+		one.skb = skb;
+		one.dst = dst_clone(cx->dst);
+		xtun_tx_one(&one);
+	}
+	return -EINPROGRESS;
+}
+
+/* What has to be different in each packet cannot be left to segmentation. */
+static int xtun_tx_segment(struct xtun_cx *cx)
+{
+	struct sk_buff *segs;
+
+	segs = skb_gso_segment(cx->skb, cx->tun->dev->features &
+			       ~NETIF_F_GSO_MASK);
+	if (IS_ERR_OR_NULL(segs))
+		return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_MEMORY);
+	consume_skb(cx->skb);
+	return xtun_tx_list(cx, segs);
+}
+
+/* RFC 791: options without the copied flag go into the first fragment only. */
+static void xtun_blank_options(struct iphdr *iph)
+{
+	u8 *opt = (u8 *)(iph + 1), *end = (u8 *)iph + iph->ihl * 4;
+	unsigned int len;
+
+	while (opt < end && *opt != IPOPT_END) {
+		if (*opt == IPOPT_NOOP) {
+			opt++;
+			continue;
+		}
+		if (end - opt < 2 || opt[1] < 2 || opt[1] > end - opt)
+			return;
+		len = opt[1];
+		if (!IPOPT_COPIED(*opt))
+			memset(opt, IPOPT_NOOP, len);
+		opt += len;
+	}
+}
+
+/* The Ethernet header of the whole, before one of its fragments. */
+static void xtun_copy_l2(const struct xtun_cx *cx, struct sk_buff *frag)
+{
+	if (cx->l3_off)
+		memcpy(skb_push(frag, cx->l3_off), skb_mac_header(cx->skb),
+		       cx->l3_off);
+}
+
+/* Fragments of at most @mtu bytes, as a list; the packet itself stays. */
+static struct sk_buff *xtun_fragment(struct xtun_cx *cx, unsigned int mtu)
+{
+	struct sk_buff *list = NULL, **tail = &list, *skb = cx->skb, *frag;
+	unsigned int hlen = ip_hdrlen(skb);
+	struct ip_frag_state state;
+
+	__skb_pull(skb, cx->l3_off);
+	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
+	ip_frag_init(skb, hlen, cx->overhead + LL_RESERVED_SPACE(cx->dst->dev),
+		     mtu - hlen, false, &state);
+
+	while (state.left > 0) {
+		frag = ip_frag_next(skb, &state);
+		if (IS_ERR(frag)) {
+			kfree_skb_list(list);
+			list = NULL;
+			break;
+		}
+		if (!list && hlen > sizeof(struct iphdr))
+			xtun_blank_options(ip_hdr(skb));
+		xtun_copy_l2(cx, frag);
+		*tail = frag;
+		tail = &frag->next;
+	}
+	__skb_push(skb, cx->l3_off);
+	return list;
+}
+
+static int xtun_tx_fragment(struct xtun_cx *cx, unsigned int limit)
+{
+	unsigned int hlen = ip_hdrlen(cx->skb);
+	struct sk_buff *list;
+
+	if (skb_is_gso(cx->skb))
+		return xtun_tx_segment(cx);
+
+	/* RFC 791: a fragment carries 8 bytes at least. */
+	if (limit < cx->l3_off + hlen + 8)
+		return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
+	if (skb_ensure_writable(cx->skb, cx->l3_off + hlen) ||
+	    (cx->skb->ip_summed == CHECKSUM_PARTIAL &&
+	     skb_checksum_help(cx->skb)))
+		return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_MEMORY);
+
+	list = xtun_fragment(cx, limit - cx->l3_off);
+	if (!list)
+		return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_MEMORY);
+	consume_skb(cx->skb);
+	return xtun_tx_list(cx, list);
+}
+
+static int xtun_tx_too_big_v4(struct xtun_cx *cx, unsigned int limit)
+{
+	if (cx->df)
+		return xtun_drop_too_big(cx, limit > cx->l3_off ?
+					 limit - cx->l3_off : 0);
+
+	switch (cx->conf->p.frag) {
+	case XTUN_FRAG_OUTER:
+		cx->outer_frag = true;
+		return 0;
+	case XTUN_FRAG_NEVER:
+		return xtun_drop(cx->tun, cx->skb, XTUN_TX_FRAG_NEVER);
+	default:
+		return xtun_tx_fragment(cx, limit);
+	}
+}
+
+/* RFC 4213 section 3.2, RFC 2473 section 7.1: 1280 bytes always get through. */
+static int xtun_tx_too_big_v6(struct xtun_cx *cx, unsigned int limit)
+{
+	if (limit < cx->l3_off + IPV6_MIN_MTU) {
+		limit = cx->l3_off + IPV6_MIN_MTU;
+		if (xtun_tx_fits(cx, limit)) {
+			cx->outer_frag = true;
+			return 0;
+		}
+	}
+	return xtun_drop_too_big(cx, limit - cx->l3_off);
+}
+
+static int xtun_tx_too_big(struct xtun_cx *cx, unsigned int limit)
+{
+	if (cx->proto == htons(ETH_P_IP))
+		return xtun_tx_too_big_v4(cx, limit);
+	if (cx->proto == htons(ETH_P_IPV6))
+		return xtun_tx_too_big_v6(cx, limit);
+	if (cx->conf->p.frag == XTUN_FRAG_OUTER) {
+		cx->outer_frag = true;
+		return 0;
+	}
+	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
+}
+
+static int xtun_tx_fit(struct xtun_cx *cx)
+{
+	unsigned int limit = xtun_tx_limit(cx);
+
+	if (cx->conf->p.flags & XTUN_CONF_FLAGS_OSEQ && skb_is_gso(cx->skb))
+		return xtun_tx_segment(cx);
+	if (likely(xtun_tx_fits(cx, limit)))
+		return 0;
+	return xtun_tx_too_big(cx, limit);
+}
+
+static int xtun_tx_push(struct xtun_cx *cx)
+{
+	const struct xtun_conf *conf = cx->conf;
+	struct sk_buff *skb = cx->skb;
+	u8 *hdr;
+
+	if (skb_cow_head(skb, cx->overhead + cx->dst->header_len +
+			 LL_RESERVED_SPACE(cx->dst->dev)) ||
+	    iptunnel_handle_offloads(skb, conf->gso_type))
+		return xtun_drop(cx->tun, skb, XTUN_TX_NO_MEMORY);
+
+	cx->ipproto = conf->ops->wire->ipproto;
+	if (!cx->ipproto) {
+		cx->ipproto = cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP :
+							     IPPROTO_IPV6;
+		skb_set_inner_ipproto(skb, cx->ipproto);
+	}
+
+	hdr = skb_push(skb, conf->encap_len);
+	skb_reset_transport_header(skb);
+	memcpy(hdr, conf->encap_hdr, conf->encap_len);
+	if (conf->ops->push)
+		conf->ops->push(cx, hdr);
+	return 0;
+}
+
+/* The steps that every packet goes through, segments and fragments too. */
+static int xtun_tx_one(struct xtun_cx *cx)
+{
+	struct xtun_pcpu __percpu *pcpu = cx->tun->pcpu;
+	unsigned int len;
+	int err;
+
+	err = xtun_tx_fit(cx);
+	if (!err) {
+		len = cx->skb->len;
+		err = xtun_tx_push(cx);
+	}
+	if (err) {
+		dst_release(cx->dst);
+		return err;
+	}
+
+	__this_cpu_inc(pcpu->sending);
+	err = xtun_route_send(cx);
+	__this_cpu_dec(pcpu->sending);
+	if (!err)
+		dev_sw_netstats_tx_add(cx->tun->dev, 1, len);
+	return 0;
+}
+
+static void xtun_tx(struct xtun_cx *cx)
+{
+	if (unlikely(!cx->conf->ops)) {
+		xtun_drop(cx->tun, cx->skb, XTUN_TX_UNCONFIGURED);
+		return;
+	}
+
+	cx->encaplimit = cx->conf->p.encaplimit;
+	cx->overhead = cx->conf->overhead;
+	if (xtun_tx_classify(cx) || xtun_encaplimit_out(cx) ||
+	    xtun_tx_peer(cx) || xtun_tx_route(cx))
+		return;
+	xtun_tx_one(cx);
+}
+
+/**
+ * xtun_xmit() - ndo_start_xmit
+ * @skb: inner packet, consumed
+ * @dev: the tunnel's device
+ *
+ * A packet that comes while this CPU is sending one for the same tunnel is the
+ * outer packet of that one, come back, if need be through other tunnels.
+ *
+ * Context: BH disabled.
+ * Return: always NETDEV_TX_OK.
+ */
+netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	struct xtun_dev *tun = netdev_priv(dev);
+	struct xtun_cx cx = {
+		.skb = skb,
+		.tun = tun,
+		.conf = rcu_dereference_bh(tun->conf),
+	};
+
+	if (unlikely(__this_cpu_read(tun->pcpu->sending))) {
+		xtun_tell_loop(tun);
+		xtun_drop(tun, skb, XTUN_TX_ROUTE_LOOP);
+	} else {
+		xtun_tx(&cx);
+	}
+	return NETDEV_TX_OK;
+}
