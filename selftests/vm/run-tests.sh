@@ -156,17 +156,18 @@ main()
 	local k
 
 	parse_options "$@"
+	"$VM_DIR/prepare.sh" packages "${WANTED[@]}" || exit 1
 	mkdir -p "$TOP/build"
 	RESULTS=$(mktemp "$TOP/build/results.XXXXXX")
 	trap 'rm -f "$RESULTS"' EXIT
 	choose_tests
-	if "$VM_DIR/build.sh" "${WANTED[@]}"; then
-		for k in "${WANTED[@]}"; do
+	for k in "${WANTED[@]}"; do
+		if "$VM_DIR/build.sh" "$k"; then
 			run_kernel "$k"
-		done
-	else
-		add_failure "${WANTED[*]}" "the build failed"
-	fi
+		else
+			add_failure "$k" "the build failed"
+		fi
+	done
 	sum_up
 }
 
