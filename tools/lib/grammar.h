@@ -102,6 +102,7 @@ struct xg_error {
  * @flags_given: bits of it that have been given
  * @given: the words so far
  * @ngiven: their number
+ * @dev_by_name: a device was looked up by name, in the netns of this process
  */
 struct xg_parse {
 	struct xa_buf buf;
@@ -111,6 +112,7 @@ struct xg_parse {
 	__u32 flags_given;
 	const struct xg_word *given[XG_GIVEN_MAX];
 	unsigned int ngiven;
+	bool dev_by_name;
 };
 
 void xg_parse_init(struct xg_parse *p);

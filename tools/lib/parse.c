@@ -180,6 +180,7 @@ static int parse_link(struct xg_parse *p, const struct xg_word *word,
 
 	if (!find_name(word, arg)) {
 		index = if_nametoindex(arg);
+		p->dev_by_name = index;
 		if (!index && !strncmp(arg, "if", 2) &&
 		    !read_number(arg + 2, INT_MAX, &index))
 			index = 0;

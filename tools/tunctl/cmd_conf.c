@@ -88,6 +88,30 @@ static int print_made(const struct nlmsghdr *nlh, void *data)
 	return 0;
 }
 
+static int see_place(const struct nlmsghdr *nlh, void *data)
+{
+	bool *foreign = data;
+	struct tunnel tun;
+
+	tunnel_parse(&tun, nlh);
+	*foreign = tun.foreign;
+	return 0;
+}
+
+/* A name that was looked up here says nothing of an underlay elsewhere */
+static int check_dev(struct nl *nl, const struct order *order)
+{
+	struct nl_request rq = tunnel_request(nl, XTUN_CMD_GET, order->name);
+	bool foreign = false;
+	int err;
+
+	err = nl_talk(nl, &rq, see_place, &foreign);
+	if (err || !foreign)
+		return err;
+	return usage_error("\"dev\": the underlay of %s is another netns, say ifN for index N",
+			   order->name);
+}
+
 static int send_order(const struct options *opt, struct order *order, __u8 cmd)
 {
 	bool print = opt->json || opt->details || strchr(order->name, '%');
@@ -96,6 +120,8 @@ static int send_order(const struct options *opt, struct order *order, __u8 cmd)
 	int err;
 
 	err = nl_open(&nl);
+	if (!err && cmd == XTUN_CMD_SET && order->words.dev_by_name)
+		err = check_dev(&nl, order);
 	if (!err) {
 		rq = tunnel_request(&nl, cmd, order->name);
 		rq.words = &order->words;

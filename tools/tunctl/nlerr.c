@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the kernel says of a request, in the words of who made it. */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,26 +64,17 @@ static void blame(const struct nl_request *rq, unsigned long long off,
 		xg_given_for(rq->words, xa_type(attr), buf, size);
 }
 
-static bool in_word(char c)
+/* "word: ...": does the kernel itself say which word it is about? */
+static bool names_word(const char *msg)
 {
-	return isalnum((unsigned char)c) || c == '-';
-}
+	size_t len = strcspn(msg, ":");
+	char word[32];
 
-/* Does a text say one of the names, which have ", " between them? */
-static bool says_one_of(const char *text, const char *names)
-{
-	const char *at;
-	size_t len;
-
-	for (; *names; names += len + strspn(names + len, ", ")) {
-		len = strcspn(names, ",");
-		for (at = text; *at; at++) {
-			if ((at == text || !in_word(at[-1])) &&
-			    !strncmp(at, names, len) && !in_word(at[len]))
-				return true;
-		}
-	}
-	return false;
+	if (!msg[len] || len >= sizeof(word))
+		return false;
+	memcpy(word, msg, len);
+	word[len] = '\0';
+	return xg_find(word);
 }
 
 static void print_range(const struct nlattr *policy)
@@ -131,13 +121,13 @@ void nlerr_print(const struct nl_request *rq, const struct nl_result *res)
 		return;
 	if (xa_get_uint(res->tb[NLMSGERR_ATTR_OFFS], &off))
 		blame(rq, off, names, sizeof(names));
+	if (!names[0] && rq->what)
+		snprintf(names, sizeof(names), "%s", rq->what);
 
 	fputs("tunctl: ", stderr);
 	if (!res->error)
 		fputs("warning: ", stderr);
-	if (!msg && rq->what)
-		fprintf(stderr, "%s: ", rq->what);
-	if (names[0] && (!msg || !says_one_of(msg, names)))
+	if (names[0] && (!msg || !names_word(msg)))
 		fprintf(stderr, "%s: ", names);
 	fputs(msg ? msg : strerror(res->error), stderr);
 	if (res->error == ERANGE)
