@@ -14,37 +14,15 @@ unset PWD OLDPWD SHLVL
 # The port of this name, made by virtio_console a moment after its driver.
 port()
 {
-	local name
+	local file name
 
-	for name in /sys/class/virtio-ports/*/name; do
-		[ "$(cat "$name")" = "$1" ] || continue
-		echo "/dev/$(basename "$(dirname "$name")")"
+	for file in /sys/class/virtio-ports/*/name; do
+		read -r name <"$file"
+		[ "$name" = "$1" ] || continue
+		file=${file%/name}
+		echo "/dev/${file##*/}"
 		return
 	done
-}
-
-mount_the_rest()
-{
-	mkdir -p /dev/pts /dev/shm /run/netns /run/lock
-	mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
-	mount -t tmpfs shm /dev/shm
-	mount -t debugfs debugfs /sys/kernel/debug
-	mount -t tracefs tracefs /sys/kernel/tracing
-	mount -t cgroup2 cgroup2 /sys/fs/cgroup
-	mount -t bpf bpf /sys/fs/bpf
-	ln -sfn /proc/self/fd /dev/fd
-	ln -sfn /proc/self/fd/0 /dev/stdin
-	ln -sfn /proc/self/fd/1 /dev/stdout
-	ln -sfn /proc/self/fd/2 /dev/stderr
-}
-
-settle()
-{
-	echo xtun-vm >/proc/sys/kernel/hostname
-	# The kernel log is what the tests look at, after the fact.
-	echo 0 >/proc/sys/kernel/panic_on_oops
-	echo 0 >/proc/sys/kernel/printk_ratelimit
-	ip link set lo up
 }
 
 environment()
@@ -66,10 +44,8 @@ run_command()
 	fi
 }
 
-mount_the_rest
 STATUS=$(port status)
 echo up >"$STATUS"
-settle
 environment
 run_command
 echo "exit $?" >"$STATUS"

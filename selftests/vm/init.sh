@@ -37,11 +37,19 @@ layer()
 mount -t tmpfs -o mode=755 layer /layer
 layer /host /root
 
+mkdir -p /root/dev /root/proc /root/sys /root/tmp /root/run /dev/pts /dev/shm
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+ln -s /proc/self/fd /dev/fd
+ln -s /proc/self/fd/0 /dev/stdin
+ln -s /proc/self/fd/1 /dev/stdout
+ln -s /proc/self/fd/2 /dev/stderr
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
 for dir in dev proc sys; do
-	mkdir -p "/root/$dir"
 	mount --move "/$dir" "/root/$dir"
 done
-mkdir -p /root/tmp /root/run
 mount -t tmpfs -o mode=1777 tmp /root/tmp
 mount -t tmpfs -o mode=755 run /root/run
 
@@ -55,5 +63,8 @@ done
 mkdir -p "/root/lib/modules/$VM_RELEASE" /root/run/xtun-vm
 mount --bind "/root$VM_MODULES" "/root/lib/modules/$VM_RELEASE"
 cp /vm.conf /command /root/run/xtun-vm/
+
+hostname xtun-vm
+ip link set lo up
 
 exec switch_root /root /bin/bash "$VM_TOP/selftests/vm/guest-init.sh"
