@@ -10,10 +10,10 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 # Options of a make that called are not meant for the builds started from here.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES
 
-VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck disable=SC2034 # read by those who source this
-TOP=$(cd "$VM_DIR/../.." && pwd)
-CACHE=${XTUN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/xtun}
+TOP=$(cd "$VM_DIR/../.." && pwd -P)
+CACHE=$(realpath -m "${XTUN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/xtun}")
 
 # The kernels that the module is made for, as Debian names them.
 # shellcheck disable=SC2034 # read by those who source this

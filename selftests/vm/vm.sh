@@ -112,7 +112,7 @@ write_conf()
 	cat >"$RUN/root/vm.conf" <<-END
 	VM_TOP=$(printf %q "$TOP")
 	VM_CACHE=$(printf %q "$CACHE")
-	VM_MODULES=$(printf %q "$(kernel_dir "$K")/lib/modules/$RELEASE")
+	VM_MODULES=$(printf %q "$(realpath "$(kernel_dir "$K")/lib/modules/$RELEASE")")
 	VM_RELEASE=$RELEASE
 	VM_K=$K
 	VM_BUILD=$(printf %q "$TOP/build/$K")
