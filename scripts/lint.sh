@@ -97,16 +97,19 @@ checkpatch_sources()
 # compiled is looked at.
 build_module()
 {
-	local k=$1
+	local k=$1 status
 
 	rm -rf "${WORK:?}/$k"
 	link_sources "$WORK/$k"
 	make -k -C "$(kernel_dir "$k")/build" -j "$(nproc)" M="$WORK/$k/kmod" W=1 C=1 \
 		modules >"$WORK/$k/log" 2>&1
+	status=$?
 	# What is amiss in the kernel's own headers is not ours to mend.
-	grep -E "$WORK/$k/kmod/.*(warning|error):|^(WARNING|ERROR): modpost|\*\*\*" \
-		"$WORK/$k/log" | sed "s|$WORK/$k/||" |
-		awk '!seen[$0]++' | fails_if_any
+	grep -E "$WORK/$k/kmod/.*(warning|error):|^(WARNING|ERROR): modpost" \
+		"$WORK/$k/log" | sed "s|$WORK/$k/||" | awk '!seen[$0]++' >"$WORK/$k/findings"
+	[ "$status" -eq 0 ] || [ -s "$WORK/$k/findings" ] ||
+		tail -n 20 "$WORK/$k/log" >"$WORK/$k/findings"
+	fails_if_any <"$WORK/$k/findings"
 }
 
 kernel_doc()
