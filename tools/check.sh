@@ -119,6 +119,7 @@ echo "KTAP version 1"
 ends 0 "Usage: tunctl" "$tunctl" help
 ends 0 "tunctl add NAME" "$tunctl" help add
 ends 0 "ttl N|inherit" "$tunctl" help ttl
+ends 0 "ttl N|inherit" "$tunctl" help ttl --json
 ends 1 "neither" "$tunctl" help bogus
 ends 0 "tunctl " "$tunctl" --version
 ends 1 "no such command" "$tunctl" bogus

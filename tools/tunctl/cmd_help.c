@@ -50,7 +50,7 @@ static void help_all(void)
 	puts("Usage: tunctl [ OPTION... ] COMMAND [ ARGUMENT... ]\n\nCommands:");
 	for (i = 0; i < ARRAY_SIZE(topics); i++)
 		printf("  %s\n", topics[i].usage);
-	puts("\nOptions, before the command:\n"
+	puts("\nOptions, anywhere:\n"
 	     "  -n, --netns NETNS   act in that netns\n"
 	     "  -j, --json          print JSON\n"
 	     "  -p, --pretty        print JSON in lines\n"

@@ -113,7 +113,7 @@ int main(int argc, char **argv)
 	struct options opt = { };
 	int c, err;
 
-	while ((c = getopt_long(argc, argv, "+jpdan:Vh", long_options,
+	while ((c = getopt_long(argc, argv, "jpdan:Vh", long_options,
 				NULL)) != -1) {
 		switch (c) {
 		case 'p':

@@ -23,7 +23,7 @@ enum exit_code {
 };
 
 /**
- * struct options - options that stand before the command
+ * struct options - options of any command
  * @json: print JSON
  * @pretty: print it in lines
  * @details: print what is left out otherwise
