@@ -327,6 +327,7 @@ int xtun_route_send(struct xtun_cx *cx)
 	struct net *net = cx->tun->net;
 	struct sk_buff *skb = cx->skb;
 	bool v4 = cx->conf->p.family == AF_INET;
+	int err;
 
 	/* While the network header is still the inner one's. */
 	if (v4)
@@ -341,9 +342,8 @@ int xtun_route_send(struct xtun_cx *cx)
 	skb->ignore_df = cx->outer_frag;
 	skb_dst_set(skb, cx->dst);
 
-	if (v4)
-		return net_xmit_eval(ip_local_out(net, NULL, skb));
-	return net_xmit_eval(ip6_local_out(net, NULL, skb));
+	err = v4 ? ip_local_out(net, NULL, skb) : ip6_local_out(net, NULL, skb);
+	return net_xmit_eval(err);
 }
 
 /**
