@@ -15,16 +15,16 @@
 set -u
 
 # Nothing of this is ever expected, whoever it is about.
-SPLAT='WARNING|BUG|\bOops\b|Call Trace|general protection fault|unable to handle'
+SPLAT='WARNING|\bBUG\b|\bOops\b|Call Trace|general protection fault|unable to handle'
 SPLAT+='|KASAN|KCSAN|UBSAN|KFENCE|ODEBUG|use-after-free|out-of-bounds|double-free'
 SPLAT+='|suspicious RCU|possible circular|possible recursive|possible irq lock'
 SPLAT+='|inconsistent lock state|held lock freed|lock held when returning'
 SPLAT+='|invalid wait context|sleeping function called|scheduling while atomic'
-SPLAT+='|bad unlock balance|turning off the locking|soft lockup|hard LOCKUP|stall'
+SPLAT+='|bad unlock balance|turning off the locking|soft lockup|hard LOCKUP|detected stall|self-detected'
 SPLAT+='|INFO: task|blocked for more than|unregister_netdevice: waiting'
 SPLAT+='|refcount|ref_tracker|leaked reference|unreferenced object|memory leak'
 SPLAT+='|kernel tried to execute|Objects remaining|list_(add|del) corruption'
-SPLAT+='|page allocation failure|nf_conntrack: table full|Unknown symbol'
+SPLAT+='|page allocation failure'
 
 UNTRUSTED=71
 RMMOD_LIMIT=60

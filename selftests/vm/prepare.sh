@@ -69,6 +69,8 @@ apt_update()
 		cat "$STAGE/apt.log" >&2
 		die "apt-get update failed: is the Debian mirror reachable?"
 	}
+	# apt-get calls it a success when it could reach nobody.
+	grep '^[EW]: Failed to fetch' "$STAGE/apt.log" >&2 || :
 	APT_UPDATED=1
 }
 
@@ -105,7 +107,7 @@ apt_field()
 
 	text=$(apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n "s/^$2: //p")
 	[ -n "$text" ] ||
-		die "apt knows no package $1: are bookworm and bookworm-security among its sources?"
+		die "apt knows no package $1: are bookworm and bookworm-security among its sources, and reachable?"
 	echo "$text"
 }
 
@@ -120,7 +122,7 @@ fetch_packages()
 {
 	say "downloading $*"
 	apt-get download -q -o APT::Sandbox::User=root "$@" >"$STAGE/apt.log" 2>&1 || {
-		cat "$STAGE/apt.log" >&2
+		grep '^E:' "$STAGE/apt.log" >&2
 		die "download failed"
 	}
 }
@@ -211,7 +213,7 @@ prepare_kernel()
 	require_debian_12 "Linux $k"
 	require_space 1500
 	apt_update
-	say "kernel $k into $(kernel_dir "$k") (one minute and 100 MB of download)"
+	say "kernel $k into $(kernel_dir "$k") (100 MB of download, then 20 s)"
 	packages=$(kernel_packages "$meta")
 	mkdir "$STAGE/$k"
 	cd "$STAGE/$k"
@@ -244,7 +246,7 @@ prepare_source()
 	require_debian_12 "the kernel's source"
 	require_space 500
 	apt_update
-	say "checkpatch, kernel-doc and ynl into $dir (one minute and 150 MB of download)"
+	say "checkpatch, kernel-doc and ynl into $dir (150 MB of download, then 20 s)"
 	mkdir "$STAGE/source"
 	cd "$STAGE/source"
 	fetch_packages linux-source-6.12
@@ -267,10 +269,12 @@ main()
 	trap cleanup EXIT
 	trap 'say "$(basename "$0"): line $LINENO failed"' ERR
 	trap 'exit 1' HUP INT TERM
-	STAGE=$(mktemp -d "$CACHE/prepare.XXXXXX")
 	# Two runs at once would download everything twice.
 	exec 8>"$CACHE/prepare.lock"
 	flock 8
+	# What one that was killed left behind.
+	rm -rf "$CACHE"/prepare.run.*
+	STAGE=$(mktemp -d "$CACHE/prepare.run.XXXXXX")
 	for what in "$@"; do
 		case $what in
 		packages)	prepare_packages ;;

@@ -35,6 +35,7 @@ RUN=
 QEMU_PID=
 
 BOOT_LIMIT=180		# seconds to user space; ten are usual without KVM
+POWEROFF_LIMIT=30
 PROBE_LIMIT=20
 DIED=70
 
@@ -72,13 +73,19 @@ cleanup()
 	[ -z "$RUN" ] || rm -rf "$RUN"
 }
 
-# One machine at a time: two would take each other's processors, and tests
-# that measure time would fail.
+# One machine at a time: two would take each other's processors. Who has more
+# of them writes a number into vm.slots in the cache folder.
 take_lock()
 {
-	exec 9>>"$CACHE/vm.lock"
-	flock -n 9 && return
+	local slot slots
+
+	slots=$(cat "$CACHE/vm.slots" 2>/dev/null || echo 1)
+	for slot in $(seq "$slots"); do
+		exec 9>>"$CACHE/vm.lock.$slot"
+		flock -n 9 && return
+	done
 	say "waiting for another virtual machine to end ($(cat "$CACHE/vm.holder" 2>/dev/null))"
+	exec 9>>"$CACHE/vm.lock.$((RANDOM % slots + 1))"
 	flock 9
 }
 
@@ -174,32 +181,59 @@ start_qemu()
 	: >"$RUN/console"
 	setpriv --pdeathsig KILL qemu-system-x86_64 "${args[@]}" <&0 2>"$RUN/qemu" &
 	QEMU_PID=$!
+	disown		# or the shell would comment on its end
 }
 
-is_up()
+# What the guest has told: "up" once it is in user space, "exit N" at the end.
+told()
 {
-	grep -q '^up$' "$RUN/status"
+	local line
+
+	while read -r line; do
+		# shellcheck disable=SC2254 # a pattern
+		case $line in
+		$1)	return 0 ;;
+		esac
+	done <"$RUN/status"
+	return 1
+}
+
+out_of_time()
+{
+	[ "$LIMIT" -gt 0 ] && [ "$1" -ge "$LIMIT" ]
+}
+
+# Sets VERDICT when it is time to lose patience.
+judge_time()
+{
+	local now=$1
+
+	if told 'exit *'; then
+		: "${ENDED:=$now}"
+		[ $((now - ENDED)) -lt "$POWEROFF_LIMIT" ] ||
+			VERDICT="the guest did not power off"
+	elif ! told up; then
+		[ "$now" -lt "$BOOT_LIMIT" ] && ! out_of_time "$now" ||
+			VERDICT="the guest did not reach user space in $now s"
+	elif out_of_time "$now"; then
+		VERDICT="the command did not end in $LIMIT s"
+	fi
 }
 
 # Waits until the guest has powered off; kills it when it takes too long.
 wait_for_guest()
 {
-	local boot_limit=$1 start=$SECONDS
+	local start=$SECONDS
 
-	VERDICT=
+	VERDICT='' ENDED=''
 	while kill -0 "$QEMU_PID" 2>/dev/null; do
-		if [ $((SECONDS - start)) -ge "$boot_limit" ] && ! is_up; then
-			VERDICT="the guest did not reach user space in $boot_limit s"
-		elif [ "$LIMIT" -gt 0 ] && [ $((SECONDS - start)) -ge "$LIMIT" ]; then
-			VERDICT="the command did not end in $LIMIT s"
-		fi
+		judge_time $((SECONDS - start))
 		if [ -n "$VERDICT" ]; then
 			kill -KILL "$QEMU_PID"
 			break
 		fi
 		sleep 0.1
 	done
-	wait "$QEMU_PID" 2>/dev/null
 	QEMU_PID=
 }
 
@@ -252,7 +286,7 @@ run_guest()
 		tail -n +1 -s 0.1 -f --pid="$QEMU_PID" "$RUN/output" 2>/dev/null 9>&- &
 		tail_pid=$!
 	fi
-	wait_for_guest "$BOOT_LIMIT"
+	wait_for_guest
 	[ -z "$tail_pid" ] || wait "$tail_pid"
 }
 
@@ -263,12 +297,12 @@ tell_end()
 
 	status=$(sed -n 's/^exit \([0-9]*\)$/\1/p' "$RUN/status")
 	[ -z "$status" ] || exit "$status"
-	[ -s "$RUN/console" ] || is_up ||
+	[ -n "$VERDICT" ] || [ -s "$RUN/console" ] || told up ||
 		die "qemu did not start: $(cat "$RUN/qemu")"
 	say "---- the console's last lines ----"
 	cat "$RUN/qemu" "$RUN/console" | tr -d '\r' | tail -n 60 >&2
 	say "----"
-	if is_up; then
+	if told up; then
 		say "${VERDICT:-the guest died before the command ended} (kernel $K)"
 	else
 		say "${VERDICT:-the guest died before it reached user space} (kernel $K)"
@@ -284,10 +318,12 @@ main()
 	choose_accel
 	take_lock
 	tell_holder
+	# What one that was killed left behind.
+	rm -rf "$CACHE"/vm.run.*
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' HUP TERM
-	RUN=$(mktemp -d "$CACHE/vm.XXXXXX")
+	RUN=$(mktemp -d "$CACHE/vm.run.XXXXXX")
 	make_initramfs
 	run_guest
 	tell_end
