@@ -101,6 +101,7 @@ collect_modules()
 	local word path
 
 	mkdir "$RUN/root/modules"
+	: >"$RUN/order"
 	modprobe -d "$(kernel_dir "$K")" -S "$RELEASE" --show-depends -a \
 		virtio_pci virtio_console 9pnet_virtio 9p overlay |
 	while read -r word path; do
