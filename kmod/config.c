@@ -218,11 +218,11 @@ static int xtun_parse_prefix(const struct nlattr *attr,
 		prefix->addr.ip = nla_get_in_addr(tb[XTUN_A_PREFIX_ADDR]) &
 				  prefix->mask.ip;
 	} else {
-		static const struct in6_addr ones = { .s6_addr32 = {
-			~0U, ~0U, ~0U, ~0U } };
 		struct in6_addr addr =
 			nla_get_in6_addr(tb[XTUN_A_PREFIX_ADDR]);
+		struct in6_addr ones;
 
+		memset(&ones, 0xff, sizeof(ones));
 		ipv6_addr_prefix(&prefix->mask.in6, &ones, prefix->len);
 		ipv6_addr_prefix(&prefix->addr.in6, &addr, prefix->len);
 	}

@@ -27,7 +27,8 @@ static void xtun_apply(struct xtun_dev *tun)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
 
-	tun->dev->needed_headroom = conf->ops ? conf->overhead +
+	tun->dev->needed_headroom = conf->ops ? conf->outer_len +
+						conf->encap_len +
 						XTUN_LINK_HEADROOM : 0;
 	if (conf->ops)
 		netif_carrier_on(tun->dev);
@@ -110,8 +111,11 @@ static void xtun_dev_uninit(struct net_device *dev)
 	list_del(&tun->list);
 	xtun_lookup_del(conf);
 	xtun_carrier_put(conf);
-	/* Cached routes keep underlay devices from going away. */
-	dst_cache_reset(&conf->dst_cache);
+	/* A packet may have found it; those of a registered device are waited
+	 * for by whoever unregisters it.
+	 */
+	if (dev->reg_state == NETREG_UNINITIALIZED)
+		synchronize_net();
 }
 
 /* Nobody can reach the device any more. */
@@ -121,7 +125,7 @@ static void xtun_destructor(struct net_device *dev)
 
 	gro_cells_destroy(&tun->gro_cells);
 	xtun_free_pcpu(tun);
-	xtun_conf_free_rcu(rcu_dereference_protected(tun->conf, true));
+	xtun_conf_free(rcu_dereference_protected(tun->conf, true));
 	RCU_INIT_POINTER(tun->conf, NULL);
 }
 
@@ -373,6 +377,11 @@ int xtun_create(struct net *net, struct net_device *dev,
 	conf->p.mtu = conf->p.mtu ?: mtu;
 
 	err = xtun_refuse_same(conf, extack);
+	if (!err && has_address && !xtun_is_eth(conf)) {
+		NL_SET_ERR_MSG(extack,
+			       "address: only devices with payload eth have one");
+		err = -EINVAL;
+	}
 	if (err) {
 		xtun_conf_free(conf);
 		return err;

@@ -10,33 +10,100 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
+/**
+ * struct xtun_reason_info - what a reason is to those who look
+ * @name: for ethtool -S, netlink and the tracepoint
+ * @stat: offset in struct rtnl_link_stats64 of what it counts as
+ * @total: offset there of the sum it is part of, 0 for drops that are no errors
+ * @core: nearest of the core's reasons, to which modules can add none; one
+ *	that every supported kernel has
+ */
 struct xtun_reason_info {
 	const char *name;
-	u16 field;
+	u16 stat;
 	u16 total;
 	enum skb_drop_reason core;
 };
 
-#define XTUN_FIELD(field)	offsetof(struct rtnl_link_stats64, field)
-
-/* Errors of one kind are also part of all errors; drops are not errors. */
-#define XTUN_TOTAL(field) \
-	(XTUN_FIELD(field) == XTUN_FIELD(rx_dropped) || \
-	 XTUN_FIELD(field) == XTUN_FIELD(tx_dropped) ? 0 : \
-	 XTUN_FIELD(field) == XTUN_FIELD(tx_carrier_errors) || \
-	 XTUN_FIELD(field) == XTUN_FIELD(tx_aborted_errors) ? \
-	 XTUN_FIELD(tx_errors) : XTUN_FIELD(rx_errors))
+#define STAT(field)	offsetof(struct rtnl_link_stats64, field)
+#define CORE(reason)	SKB_DROP_REASON_##reason
 
 static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
-#define XTUN_DROP_INFO(id, str, fld, reason) \
-	[XTUN_##id] = { \
-		.name = str, \
-		.field = XTUN_FIELD(fld), \
-		.total = XTUN_TOTAL(fld), \
-		.core = SKB_DROP_REASON_##reason, \
+	[XTUN_TX_UNCONFIGURED] = {
+		"tx-unconfigured", STAT(tx_dropped), 0, CORE(DEV_READY),
 	},
-	XTUN_DROPS(XTUN_DROP_INFO)
-#undef XTUN_DROP_INFO
+	[XTUN_TX_INNER_PROTOCOL] = {
+		"tx-inner-protocol", STAT(tx_dropped), 0, CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_TX_INNER_MALFORMED] = {
+		"tx-inner-malformed", STAT(tx_dropped), 0, CORE(HDR_TRUNC),
+	},
+	[XTUN_TX_NO_PEER] = {
+		"tx-no-peer", STAT(tx_dropped), 0, CORE(IP_OUTNOROUTES),
+	},
+	[XTUN_TX_NO_ROUTE] = {
+		"tx-no-route", STAT(tx_carrier_errors), STAT(tx_errors), CORE(IP_OUTNOROUTES),
+	},
+	[XTUN_TX_ROUTE_LOOP] = {
+		"tx-route-loop", STAT(tx_aborted_errors), STAT(tx_errors), CORE(IP_OUTNOROUTES),
+	},
+	[XTUN_TX_TOO_BIG] = {
+		"tx-too-big", STAT(tx_dropped), 0, CORE(PKT_TOO_BIG),
+	},
+	[XTUN_TX_FRAG_NEVER] = {
+		"tx-frag-never", STAT(tx_dropped), 0, CORE(PKT_TOO_BIG),
+	},
+	[XTUN_TX_ENCAP_LIMIT] = {
+		"tx-encap-limit", STAT(tx_dropped), 0, CORE(NOT_SPECIFIED),
+	},
+	[XTUN_TX_NO_MEMORY] = {
+		"tx-no-memory", STAT(tx_dropped), 0, CORE(NOMEM),
+	},
+	[XTUN_RX_TRUNCATED] = {
+		"rx-truncated", STAT(rx_length_errors), STAT(rx_errors), CORE(HDR_TRUNC),
+	},
+	[XTUN_RX_VERSION] = {
+		"rx-version", STAT(rx_frame_errors), STAT(rx_errors), CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_ROUTING] = {
+		"rx-routing", STAT(rx_frame_errors), STAT(rx_errors), CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_FLAGS] = {
+		"rx-flags", STAT(rx_frame_errors), STAT(rx_errors), CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_CHECKSUM] = {
+		"rx-checksum", STAT(rx_crc_errors), STAT(rx_errors), CORE(SKB_CSUM),
+	},
+	[XTUN_RX_NO_CHECKSUM] = {
+		"rx-no-checksum", STAT(rx_crc_errors), STAT(rx_errors), CORE(SKB_CSUM),
+	},
+	[XTUN_RX_SEQUENCE] = {
+		"rx-sequence", STAT(rx_fifo_errors), STAT(rx_errors), CORE(NOT_SPECIFIED),
+	},
+	[XTUN_RX_NO_SEQUENCE] = {
+		"rx-no-sequence", STAT(rx_fifo_errors), STAT(rx_errors), CORE(NOT_SPECIFIED),
+	},
+	[XTUN_RX_INNER_PROTOCOL] = {
+		"rx-inner-protocol", STAT(rx_frame_errors), STAT(rx_errors), CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_INNER_MALFORMED] = {
+		"rx-inner-malformed", STAT(rx_frame_errors), STAT(rx_errors), CORE(HDR_TRUNC),
+	},
+	[XTUN_RX_NOT_ALLOWED] = {
+		"rx-not-allowed", STAT(rx_dropped), 0, CORE(IP_RPFILTER),
+	},
+	[XTUN_RX_ECN] = {
+		"rx-ecn", STAT(rx_frame_errors), STAT(rx_errors), CORE(NOT_SPECIFIED),
+	},
+	[XTUN_RX_POLICY] = {
+		"rx-policy", STAT(rx_dropped), 0, CORE(XFRM_POLICY),
+	},
+	[XTUN_RX_BACKLOG] = {
+		"rx-backlog", STAT(rx_fifo_errors), STAT(rx_errors), CORE(CPU_BACKLOG),
+	},
+	[XTUN_RX_NO_MEMORY] = {
+		"rx-no-memory", STAT(rx_dropped), 0, CORE(NOMEM),
+	},
 };
 
 /**
@@ -69,7 +136,7 @@ int xtun_drop(struct xtun_dev *tun, struct sk_buff *skb,
 	u64_stats_inc(&pcpu->drops[reason]);
 	u64_stats_update_end(&pcpu->syncp);
 
-	trace_xtun_drop(tun->dev, skb, reason);
+	trace_xtun_drop(tun->dev, skb, xtun_reasons[reason].name);
 	kfree_skb_reason(skb, xtun_reasons[reason].core);
 	return -EINVAL;
 }
@@ -117,7 +184,7 @@ void xtun_drops_to_stats64(const struct xtun_dev *tun,
 		const struct xtun_reason_info *info = &xtun_reasons[reason];
 		u64 count = xtun_drops(tun, reason);
 
-		*(__u64 *)((char *)stats + info->field) += count;
+		*(__u64 *)((char *)stats + info->stat) += count;
 		if (info->total)
 			*(__u64 *)((char *)stats + info->total) += count;
 	}

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Why packets are not delivered: the names that ethtool -S, netlink and the
- * tracepoint use, and what each counts as in struct rtnl_link_stats64.
+ * Why packets are not delivered.
  */
 #ifndef _XTUN_DROP_H
 #define _XTUN_DROP_H
@@ -13,46 +12,34 @@ struct rtnl_link_stats64;
 struct sk_buff;
 struct xtun_dev;
 
-/*
- * X(identifier, name, field of rtnl_link_stats64, nearest core drop reason)
- *
- * The core's reasons are those that every supported kernel has: modules cannot
- * register their own.
- */
-#define XTUN_DROPS(X) \
-	X(TX_UNCONFIGURED, "tx-unconfigured", tx_dropped, DEV_READY) \
-	X(TX_INNER_PROTOCOL, "tx-inner-protocol", tx_dropped, UNHANDLED_PROTO) \
-	X(TX_INNER_MALFORMED, "tx-inner-malformed", tx_dropped, HDR_TRUNC) \
-	X(TX_NO_PEER, "tx-no-peer", tx_dropped, IP_OUTNOROUTES) \
-	X(TX_NO_ROUTE, "tx-no-route", tx_carrier_errors, IP_OUTNOROUTES) \
-	X(TX_ROUTE_LOOP, "tx-route-loop", tx_aborted_errors, IP_OUTNOROUTES) \
-	X(TX_TOO_BIG, "tx-too-big", tx_dropped, PKT_TOO_BIG) \
-	X(TX_FRAG_NEVER, "tx-frag-never", tx_dropped, PKT_TOO_BIG) \
-	X(TX_ENCAP_LIMIT, "tx-encap-limit", tx_dropped, NOT_SPECIFIED) \
-	X(TX_NO_MEMORY, "tx-no-memory", tx_dropped, NOMEM) \
-	X(RX_TRUNCATED, "rx-truncated", rx_length_errors, HDR_TRUNC) \
-	X(RX_VERSION, "rx-version", rx_frame_errors, UNHANDLED_PROTO) \
-	X(RX_ROUTING, "rx-routing", rx_frame_errors, UNHANDLED_PROTO) \
-	X(RX_FLAGS, "rx-flags", rx_frame_errors, UNHANDLED_PROTO) \
-	X(RX_CHECKSUM, "rx-checksum", rx_crc_errors, SKB_CSUM) \
-	X(RX_NO_CHECKSUM, "rx-no-checksum", rx_crc_errors, SKB_CSUM) \
-	X(RX_SEQUENCE, "rx-sequence", rx_fifo_errors, NOT_SPECIFIED) \
-	X(RX_NO_SEQUENCE, "rx-no-sequence", rx_fifo_errors, NOT_SPECIFIED) \
-	X(RX_INNER_PROTOCOL, "rx-inner-protocol", rx_frame_errors, \
-	  UNHANDLED_PROTO) \
-	X(RX_INNER_MALFORMED, "rx-inner-malformed", rx_frame_errors, HDR_TRUNC) \
-	X(RX_NOT_ALLOWED, "rx-not-allowed", rx_dropped, IP_RPFILTER) \
-	X(RX_ECN, "rx-ecn", rx_frame_errors, NOT_SPECIFIED) \
-	X(RX_POLICY, "rx-policy", rx_dropped, XFRM_POLICY) \
-	X(RX_BACKLOG, "rx-backlog", rx_fifo_errors, CPU_BACKLOG) \
-	X(RX_NO_MEMORY, "rx-no-memory", rx_dropped, NOMEM)
-
 enum xtun_reason {
-	/* Zero is "none", for steps that return a reason. */
+	/* None, for steps that return a reason. */
 	XTUN_OK,
-#define XTUN_DROP_ENUM(id, name, field, core) XTUN_##id,
-	XTUN_DROPS(XTUN_DROP_ENUM)
-#undef XTUN_DROP_ENUM
+	XTUN_TX_UNCONFIGURED,
+	XTUN_TX_INNER_PROTOCOL,
+	XTUN_TX_INNER_MALFORMED,
+	XTUN_TX_NO_PEER,
+	XTUN_TX_NO_ROUTE,
+	XTUN_TX_ROUTE_LOOP,
+	XTUN_TX_TOO_BIG,
+	XTUN_TX_FRAG_NEVER,
+	XTUN_TX_ENCAP_LIMIT,
+	XTUN_TX_NO_MEMORY,
+	XTUN_RX_TRUNCATED,
+	XTUN_RX_VERSION,
+	XTUN_RX_ROUTING,
+	XTUN_RX_FLAGS,
+	XTUN_RX_CHECKSUM,
+	XTUN_RX_NO_CHECKSUM,
+	XTUN_RX_SEQUENCE,
+	XTUN_RX_NO_SEQUENCE,
+	XTUN_RX_INNER_PROTOCOL,
+	XTUN_RX_INNER_MALFORMED,
+	XTUN_RX_NOT_ALLOWED,
+	XTUN_RX_ECN,
+	XTUN_RX_POLICY,
+	XTUN_RX_BACKLOG,
+	XTUN_RX_NO_MEMORY,
 	XTUN_REASONS,
 	/* Not a drop: the packet is for somebody else. */
 	XTUN_NOT_OURS,

@@ -78,6 +78,8 @@ static void __net_exit xtun_net_exit_batch(struct list_head *nets)
 	}
 	unregister_netdevice_many(&devs);
 	rtnl_unlock();
+	/* Configurations that were replaced hold routes of these netns. */
+	rcu_barrier();
 }
 
 static struct pernet_operations xtun_net_ops = {

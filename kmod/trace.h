@@ -8,35 +8,26 @@
 #include <linux/netdevice.h>
 #include <linux/tracepoint.h>
 
-#include "drop.h"
+#define XTUN_TRACE_REASON_LEN	24
 
 /* A packet ends here, undelivered. */
 TRACE_EVENT(xtun_drop,
-
-	TP_PROTO(const struct net_device *dev, const struct sk_buff *skb,
-		 unsigned int reason),
-
-	TP_ARGS(dev, skb, reason),
-
-	TP_STRUCT__entry(
-		__string(name, dev->name)
-		__field(const void *, skbaddr)
-		__field(unsigned int, len)
-		__field(unsigned int, reason)
-		__string(reason_name, xtun_reason_name(reason))
-	),
-
-	TP_fast_assign(
-		xtun_assign_str(name, dev->name);
-		__entry->skbaddr = skb;
-		__entry->len = skb->len;
-		__entry->reason = reason;
-		xtun_assign_str(reason_name, xtun_reason_name(reason));
-	),
-
-	TP_printk("dev=%s skbaddr=%p len=%u reason=%s",
-		  __get_str(name), __entry->skbaddr, __entry->len,
-		  __get_str(reason_name))
+	    TP_PROTO(const struct net_device *dev, const struct sk_buff *skb,
+		     const char *reason),
+	    TP_ARGS(dev, skb, reason),
+	    TP_STRUCT__entry(__array(char, name, IFNAMSIZ)
+			     __field(const void *, skbaddr)
+			     __field(unsigned int, len)
+			     __array(char, reason, XTUN_TRACE_REASON_LEN)
+	    ),
+	    TP_fast_assign(strscpy(__entry->name, dev->name, IFNAMSIZ);
+			   __entry->skbaddr = skb;
+			   __entry->len = skb->len;
+			   strscpy(__entry->reason, reason,
+				   XTUN_TRACE_REASON_LEN);
+	    ),
+	    TP_printk("dev=%s skbaddr=%p len=%u reason=%s", __entry->name,
+		      __entry->skbaddr, __entry->len, __entry->reason)
 );
 
 #endif /* _XTUN_TRACE_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 
-#if __has_include_next(<linux/unaligned.h>)
+#ifdef XTUN_HAVE_LINUX_UNALIGNED_H
 #include_next <linux/unaligned.h>
 #else
 #include <asm/unaligned.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 
-#if __has_include_next(<net/gso.h>)
+#ifdef XTUN_HAVE_NET_GSO_H
 #include_next <net/gso.h>
 #else
 /* Its functions used to be declared there. */
