@@ -25,6 +25,7 @@ A test file is one behaviour, an executable program of this shape:
 ktap      plan, subtests, tables, expectations, cleanup
 net       modules, namespaces, topologies, counters
 traffic   ping, UDP and TCP between namespaces, as sockets of this process
+bed       tunnels of one host whose far ends are the test itself
 capture   frames off a device; tshark's opinion of them
 pkt       packets made and taken apart with scapy; checksums of our own
 

@@ -3,6 +3,7 @@
 
 import collections
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -18,7 +19,7 @@ from lib import ktap, net, pkt
 # filled in, except where there are segments.
 Frame = collections.namedtuple("Frame", "data header outgoing gso")
 
-_PACKET_VNET_HDR = 15
+_PACKET_AUXDATA, _PACKET_VNET_HDR = 8, 15
 _VNET_HDR = struct.Struct("=BBHHHH")
 _NEEDS_CSUM = 1
 _ETHER = 1
@@ -33,6 +34,7 @@ class Capture:
         self._sock = ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._sock.setsockopt(socket.SOL_SOCKET, net.SO_RCVBUFFORCE, 1 << 24)
         self._sock.setsockopt(net.SOL_PACKET, _PACKET_VNET_HDR, 1)
+        self._sock.setsockopt(net.SOL_PACKET, _PACKET_AUXDATA, 1)
         self._sock.bind((dev, 3))       # ETH_P_ALL
         self._sock.setblocking(False)
         self.frames = []                # all that poll() has seen
@@ -42,18 +44,28 @@ class Capture:
         new = []
         with contextlib.suppress(BlockingIOError):
             while True:
-                frame = self._take()
+                try:
+                    frame = self._take()
+                except OSError as error:
+                    # Told once when the device goes down; frames come again
+                    # when it is up.
+                    if error.errno != errno.ENETDOWN:
+                        raise
+                    continue
                 if self._chatter or not net.is_chatter(frame.data[frame.header:]):
                     new.append(frame)
         self.frames += new
         return new
 
     def _take(self):
-        data, address = self._sock.recvfrom(1 << 17)
+        data, control, _, address = self._sock.recvmsg(1 << 17, 256)
         flags, _, _, gso, start, offset = _VNET_HDR.unpack_from(data)
         data = data[_VNET_HDR.size:]
         if flags & _NEEDS_CSUM and not gso:
             data = _fill_checksum(data, start, offset)
+        for _, kind, value in control:
+            if kind == _PACKET_AUXDATA:
+                data = _put_tag_back(data, value)
         header = 14 if address[3] == _ETHER else 0
         return Frame(data, header, address[2] == 4, gso)    # 4: PACKET_OUTGOING
 
@@ -84,6 +96,14 @@ def _fill_checksum(data, start, offset):
     place = start + offset
     value = pkt.checksum(data[start:]) or 0xffff
     return data[:place] + struct.pack("!H", value) + data[place + 2:]
+
+
+def _put_tag_back(data, auxdata):
+    """The kernel takes a VLAN tag off received frames and tells it beside."""
+    status, tci, tpid = struct.unpack_from("=I12xHH", auxdata)
+    if not status & 0x10:       # TP_STATUS_VLAN_VALID
+        return data
+    return data[:12] + struct.pack("!HH", tpid or 0x8100, tci) + data[12:]
 
 
 def write_pcap(path, packets, linktype=101):

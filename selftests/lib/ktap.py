@@ -72,6 +72,16 @@ def scope():
             _scopes.pop()
 
 
+@contextlib.contextmanager
+def for_file():
+    """What is deferred inside is done at the end of the file only."""
+    _scopes.append(_scopes[0])
+    try:
+        yield
+    finally:
+        _scopes.pop()
+
+
 # ---- expectations ----
 
 def fail(text):

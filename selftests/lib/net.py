@@ -518,7 +518,7 @@ class Path:
                                (self.egress, self.ingress, "a")):
             near.tunnel(dev, f"{words} local {getattr(near, family)} "
                              f"remote {getattr(far, family)}")
-            near.ip(*(f"route add {prefix} dev {dev}" for prefix in self.LANS[lan]))
+            near.ip(*(f"route replace {prefix} dev {dev}" for prefix in self.LANS[lan]))
 
     def narrow(self, mtu):
         """The link between r and the egress gets this MTU."""
@@ -533,26 +533,31 @@ def path(mtu=1500):
 class Peer:
     """A host under test whose neighbour is the test itself.
 
-        ns under0 (v4, v6) ---- far0, a raw socket
+        ns under0 (ns.v4, ns.v6) ---- far0, a raw socket
 
     The far end has no addresses and answers nothing by itself; the host has
     static neighbours for the addresses that the test plays, which are v4
     and v6 and what add() adds.  Checksum and segmentation offloads of the
     host's end are off: what the test sees is what a wire would carry.
+
+    second=ns: another link of the same host, under1, with other networks.
     """
 
-    def __init__(self, offloads=False, mtu=1500):
-        self.ns, self._far = Namespace("host"), Namespace("far")
+    def __init__(self, offloads=False, mtu=1500, second=None):
+        self.ns, self._far = second or Namespace("host"), Namespace("far")
+        self.dev = "under1" if second else "under0"
         self._far.sysctl({"net.ipv6.conf.default.disable_ipv6": 1})
-        veth(self.ns, "under0", self._far, "far0", f"mtu {mtu}", link_local=False)
-        self.host_mac, self.mac = self.ns.mac("under0"), self._far.mac("far0")
-        self.ns.v4, self.ns.v6 = "192.0.2.1", "2001:db8::1"
-        self.v4, self.v6 = "192.0.2.2", "2001:db8::2"
-        self.ns.ip(address_line("under0", f"{self.ns.v4}/24"),
-                   address_line("under0", f"{self.ns.v6}/64"))
+        veth(self.ns, self.dev, self._far, "far0", f"mtu {mtu}", link_local=False)
+        self.host_mac, self.mac = self.ns.mac(self.dev), self._far.mac("far0")
+        net4, net6 = ("198.51.100", "2001:db8:1:") if second else ("192.0.2", "2001:db8:")
+        self.v4, self.v6 = f"{net4}.2", f"{net6}:2"
+        if not second:
+            self.ns.v4, self.ns.v6 = f"{net4}.1", f"{net6}:1"
+        self.ns.ip(address_line(self.dev, f"{net4}.1/24"),
+                   address_line(self.dev, f"{net6}:1/64"))
         self.add(self.v4, self.v6)
         if not offloads:
-            self.ns.check("ethtool", "-K", "under0", "tx", "off", "tso", "off",
+            self.ns.check("ethtool", "-K", self.dev, "tx", "off", "tso", "off",
                           "gso", "off")
         self._sock = self._far.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
@@ -561,9 +566,11 @@ class Peer:
 
     def add(self, *addresses):
         """More addresses of the test, in the host's networks."""
-        mac = ":".join(f"{byte:02x}" for byte in self.mac)
-        self.ns.ip(*(f"neigh replace {address} lladdr {mac} dev under0 "
-                     "nud permanent" for address in addresses))
+        self.ns.ip(*map(self.neighbour_line, addresses))
+
+    def neighbour_line(self, address):
+        return (f"neigh replace {address} lladdr {self.mac.hex(':')} "
+                f"dev {self.dev} nud permanent")
 
     def address(self, family):
         """The test's own address: family is "v4" or "v6"."""
@@ -585,29 +592,33 @@ class Peer:
                 self._sock.recv(1 << 16)
 
     def poll(self):
-        """The next IP or IPv6 packet that is there, or None; no chatter."""
+        """The next frame with IP or IPv6 that is there, or None; no chatter."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                packet = self._sock.recv(1 << 16)[14:]
-                if not is_chatter(packet):
-                    return packet
+                frame = self._sock.recv(1 << 16)
+                if not is_chatter(frame[14:]):
+                    return frame
         return None
 
-    def recv(self, match=None, what="a packet from the host", limit=30):
-        """The next IP or IPv6 packet that the host sends, as bytes.
+    def recv_frame(self, match=None, what="a packet from the host", limit=10):
+        """The next frame with IP or IPv6 that the host sends.
 
         match: a function of the packet; what it rejects is forgotten.
         """
         def wanted():
-            while packet := self.poll():
-                if not match or match(packet):
-                    return packet
+            while frame := self.poll():
+                if not match or match(frame[14:]):
+                    return frame
             return None
         return ktap.wait_for(wanted, what, limit)
 
+    def recv(self, match=None, what="a packet from the host", limit=10):
+        """As recv_frame(), but the packet without its Ethernet header."""
+        return self.recv_frame(match, what, limit)[14:]
 
-def peer(offloads=False, mtu=1500):
-    return Peer(offloads, mtu)
+
+def peer(offloads=False, mtu=1500, second=None):
+    return Peer(offloads, mtu, second)
 
 
 def is_chatter(packet):
