@@ -43,10 +43,14 @@ have-headers:
 tools:
 	$(TOOLS) all
 
+# Headers as distributions ship them ask for a signature without having a key.
 # depmod is for the machine that the module will run on: with DESTDIR that is
 # another one.
+UNSIGNED = $(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=)
+
 install: modules tools
-	$(MODULE) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra modules_install
+	$(MODULE) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra $(UNSIGNED) \
+		modules_install
 	$(if $(DESTDIR),,depmod $(release))
 	$(TOOLS) install
 

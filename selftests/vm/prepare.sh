@@ -151,7 +151,7 @@ drop_unused_modules()
 # The headers find each other through /usr/src, where they are not.
 mend_headers()
 {
-	local src=$1/usr/src release=$2
+	local src=$1/usr/src release=$2 home=$3
 
 	cat >"$src/linux-headers-$release/Makefile" <<-'END'
 	include $(dir $(lastword $(MAKEFILE_LIST)))../COMMON/Makefile
@@ -159,8 +159,9 @@ mend_headers()
 	sed -i "s/COMMON/$(basename "$src"/linux-headers-*-common)/" \
 		"$src/linux-headers-$release/Makefile"
 	ln -s "usr/src/linux-headers-$release" "$1/build"
-	ln -sfn "../../../build" "$1/lib/modules/$release/build"
-	ln -sfn "../../../usr/src/$(basename "$src"/linux-headers-*-common)" \
+	# Absolute: in the guest the modules are seen under /lib.
+	ln -sfn "$home/build" "$1/lib/modules/$release/build"
+	ln -sfn "$home/usr/src/$(basename "$src"/linux-headers-*-common)" \
 		"$1/lib/modules/$release/source"
 }
 
@@ -227,7 +228,7 @@ prepare_kernel()
 	rm -rf boot usr/share
 	drop_unused_modules "lib/modules/$release"
 	depmod -b . "$release"
-	mend_headers . "$release"
+	mend_headers . "$release" "$(kernel_dir "$k")"
 	cd "$TOP"
 	mkdir -p "$(dirname "$(kernel_dir "$k")")"
 	mv -T "$STAGE/$k/root" "$(kernel_dir "$k")"
