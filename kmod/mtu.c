@@ -27,8 +27,10 @@ static void xtun_mtu_work(struct work_struct *work)
 	struct xtun_dev *tun;
 
 	rtnl_lock();
-	list_for_each_entry(tun, &xn->tunnels, list)
-		xtun_mtu_follow(tun);
+	list_for_each_entry(tun, &xn->tunnels, list) {
+		if (xtun_mtu_follow(tun))
+			xtun_notify(tun, XTUN_CMD_SET_NTF);
+	}
 	rtnl_unlock();
 }
 
@@ -78,26 +80,28 @@ static unsigned int xtun_mtu_wanted(const struct xtun_conf *conf)
  * @tun: the tunnel, registered or about to be
  *
  * Context: RTNL.
+ * Return: true when it was another.
  */
-void xtun_mtu_follow(struct xtun_dev *tun)
+bool xtun_mtu_follow(struct xtun_dev *tun)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
 	unsigned int mtu = xtun_mtu_wanted(conf);
+	int err;
 
 	tun->dev->max_mtu = IP_MAX_MTU - conf->overhead;
 	mtu = min(mtu, tun->dev->max_mtu);
 	if (mtu == tun->dev->mtu)
-		return;
+		return false;
 
 	if (tun->dev->reg_state != NETREG_REGISTERED) {
 		tun->dev->mtu = mtu;
-		return;
+		return true;
 	}
 
 	tun->setting_mtu = true;
-	if (!dev_set_mtu(tun->dev, mtu))
-		xtun_notify(tun, XTUN_CMD_SET_NTF);
+	err = dev_set_mtu(tun->dev, mtu);
 	tun->setting_mtu = false;
+	return !err;
 }
 
 /**

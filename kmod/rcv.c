@@ -117,11 +117,33 @@ static bool xtun_allowed(const struct xtun_conf *conf, u8 family,
 	return false;
 }
 
+/* A packet merged by GRO may be longer than its header can say. */
+static bool xtun_ipv4_valid(const struct sk_buff *skb)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+	unsigned int len = ntohs(iph->tot_len);
+
+	if (iph->version != 4 || iph->ihl < 5)
+		return false;
+	return skb_is_gso(skb) || (len >= iph->ihl * 4 && len <= skb->len);
+}
+
+static bool xtun_ipv6_valid(const struct sk_buff *skb)
+{
+	const struct ipv6hdr *ip6h = ipv6_hdr(skb);
+
+	if (ip6h->version != 6)
+		return false;
+	return skb_is_gso(skb) ||
+	       ntohs(ip6h->payload_len) + sizeof(*ip6h) <= skb->len;
+}
+
 /* The inner IP header at the data of the skb. */
 static enum xtun_reason xtun_rx_ip(struct sk_buff *skb,
 				   const struct xtun_conf *conf)
 {
 	bool v4 = skb->protocol == htons(ETH_P_IP);
+	bool allowed;
 
 	if (!v4 && skb->protocol != htons(ETH_P_IPV6))
 		return XTUN_RX_INNER_PROTOCOL;
@@ -130,18 +152,11 @@ static enum xtun_reason xtun_rx_ip(struct sk_buff *skb,
 		return XTUN_RX_INNER_MALFORMED;
 
 	skb_reset_network_header(skb);
-	if (v4) {
-		if (ip_hdr(skb)->version != 4 || ip_hdr(skb)->ihl < 5)
-			return XTUN_RX_INNER_MALFORMED;
-		if (!xtun_allowed(conf, AF_INET, &ip_hdr(skb)->saddr))
-			return XTUN_RX_NOT_ALLOWED;
-	} else {
-		if (ipv6_hdr(skb)->version != 6)
-			return XTUN_RX_INNER_MALFORMED;
-		if (!xtun_allowed(conf, AF_INET6, &ipv6_hdr(skb)->saddr))
-			return XTUN_RX_NOT_ALLOWED;
-	}
-	return XTUN_OK;
+	if (!(v4 ? xtun_ipv4_valid(skb) : xtun_ipv6_valid(skb)))
+		return XTUN_RX_INNER_MALFORMED;
+	allowed = v4 ? xtun_allowed(conf, AF_INET, &ip_hdr(skb)->saddr) :
+		       xtun_allowed(conf, AF_INET6, &ipv6_hdr(skb)->saddr);
+	return allowed ? XTUN_OK : XTUN_RX_NOT_ALLOWED;
 }
 
 /* RFC 6040 section 4.2. Frames without an IP header have no ECN. */

@@ -482,7 +482,7 @@ int xtun_mtu_init(void);
 void xtun_mtu_exit(void);
 int xtun_mtu_net_init(struct xtun_net *xn);
 void xtun_mtu_net_exit(struct xtun_net *xn);
-void xtun_mtu_follow(struct xtun_dev *tun);
+bool xtun_mtu_follow(struct xtun_dev *tun);
 
 /* carrier/ */
 int xtun_ipproto_init(void);
