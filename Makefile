@@ -70,6 +70,8 @@ dkms:
 	install -d $(DKMS_SOURCE)
 	cp -r kmod uapi COPYING $(DKMS_SOURCE)/
 	sed 's/#MODULE_VERSION#/$(VERSION)/' dkms.conf >$(DKMS_SOURCE)/dkms.conf
+	if dkms status xtun/$(VERSION) | grep -q .; then \
+		dkms remove -m xtun -v $(VERSION) --all; fi
 	dkms add -m xtun -v $(VERSION)
 	dkms build -m xtun -v $(VERSION)
 	dkms install -m xtun -v $(VERSION)
