@@ -174,18 +174,22 @@ static int xtun_change_mtu(struct net_device *dev, int mtu)
 	struct xtun_conf *conf;
 	int err;
 
+	if (tun->setting_mtu) {
+		WRITE_ONCE(dev->mtu, mtu);
+		return 0;
+	}
+
 	/* A user who sets the MTU pins it. */
-	if (!tun->setting_mtu) {
-		conf = xtun_conf_with_mtu(rtnl_dereference(tun->conf), mtu);
-		if (IS_ERR(conf))
-			return PTR_ERR(conf);
-		err = xtun_swap(tun, conf, NULL);
-		if (err) {
-			xtun_conf_free(conf);
-			return err;
-		}
+	conf = xtun_conf_with_mtu(rtnl_dereference(tun->conf), mtu);
+	if (IS_ERR(conf))
+		return PTR_ERR(conf);
+	err = xtun_swap(tun, conf, NULL);
+	if (err) {
+		xtun_conf_free(conf);
+		return err;
 	}
 	WRITE_ONCE(dev->mtu, mtu);
+	xtun_notify(tun, XTUN_CMD_SET_NTF);
 	return 0;
 }
 
@@ -404,7 +408,6 @@ int xtun_create(struct net *net, struct net_device *dev,
 			xtun_conf_free(conf);
 		return err;
 	}
-	xtun_notify(tun, XTUN_CMD_NEW_NTF);
 	return 0;
 }
 

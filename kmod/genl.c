@@ -376,10 +376,8 @@ int xtun_nl_del_doit(struct sk_buff *skb, struct genl_info *info)
 	rtnl_lock();
 	tun = xtun_find(info);
 	err = PTR_ERR_OR_ZERO(tun);
-	if (!err) {
-		xtun_notify(tun, XTUN_CMD_DEL_NTF);
+	if (!err)
 		unregister_netdevice(tun->dev);
-	}
 	rtnl_unlock();
 	return err;
 }
@@ -387,7 +385,7 @@ int xtun_nl_del_doit(struct sk_buff *skb, struct genl_info *info)
 /**
  * xtun_notify() - tell listeners of a netns that a tunnel is not as it was
  * @tun: the tunnel
- * @cmd: XTUN_CMD_NEW_NTF, XTUN_CMD_SET_NTF or XTUN_CMD_DEL_NTF
+ * @cmd: XTUN_CMD_SET_NTF; of the others, the family itself takes care
  *
  * Context: RTNL, may sleep.
  */
@@ -423,6 +421,32 @@ static struct genl_family xtun_family __ro_after_init = {
 	.n_mcgrps = ARRAY_SIZE(xtun_nl_mcgrps),
 };
 
+/* A device comes and goes in a netns by being made, deleted, and moved. */
+static int xtun_device_event(struct notifier_block *nb, unsigned long event,
+			     void *info)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(info);
+
+	if (!xtun_is(dev))
+		return NOTIFY_DONE;
+
+	switch (event) {
+	case NETDEV_REGISTER:
+		xtun_notify(netdev_priv(dev), XTUN_CMD_NEW_NTF);
+		break;
+	case NETDEV_UNREGISTER:
+		/* It is repeated to those who hold on to a deleted device. */
+		if (dev->reg_state != NETREG_UNREGISTERED)
+			xtun_notify(netdev_priv(dev), XTUN_CMD_DEL_NTF);
+		break;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block xtun_device_nb = {
+	.notifier_call = xtun_device_event,
+};
+
 /**
  * xtun_genl_init() - register the family
  *
@@ -431,15 +455,27 @@ static struct genl_family xtun_family __ro_after_init = {
  */
 int __init xtun_genl_init(void)
 {
-	return genl_register_family(&xtun_family);
+	int err;
+
+	err = genl_register_family(&xtun_family);
+	if (err)
+		return err;
+
+	err = register_netdevice_notifier(&xtun_device_nb);
+	if (err)
+		genl_unregister_family(&xtun_family);
+	return err;
 }
 
 /**
  * xtun_genl_exit() - unregister the family
  *
+ * Listeners are told that the tunnels there are end.
+ *
  * Context: process, may sleep.
  */
 void xtun_genl_exit(void)
 {
+	unregister_netdevice_notifier(&xtun_device_nb);
 	genl_unregister_family(&xtun_family);
 }

@@ -51,12 +51,6 @@ static int xtun_changelink(struct net_device *dev, struct nlattr *tb[],
 	return xtun_change(netdev_priv(dev), xtun_info_data(tb), extack);
 }
 
-static void xtun_dellink(struct net_device *dev, struct list_head *head)
-{
-	xtun_notify(netdev_priv(dev), XTUN_CMD_DEL_NTF);
-	unregister_netdevice_queue(dev, head);
-}
-
 static size_t xtun_get_size(const struct net_device *dev)
 {
 	const struct xtun_dev *tun = netdev_priv(dev);
@@ -99,7 +93,6 @@ struct rtnl_link_ops xtun_link_ops __read_mostly = {
 	.validate = xtun_validate,
 	.newlink = xtun_newlink,
 	.changelink = xtun_changelink,
-	.dellink = xtun_dellink,
 	.get_size = xtun_get_size,
 	.fill_info = xtun_fill_info,
 	.get_link_net = xtun_get_link_net,
