@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# A peer that nobody here wrote: xtun on one end of a tunnel and the in-tree
+# driver of the same encapsulation on the other, every encapsulation, underlay
+# and payload, both ways, with small packets and with TCP in bulk.
+#
+#	a  t0 (xtun) -- under0 ======== under0 -- t0, t1 (in-tree)  b
+import collections
+import os
+import socket
+
+from lib import capture, ktap, net, traffic
+
+MODULES = ("ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre")
+BULK = 1 << 20
+
+# Addresses inside: of xtun, of the in-tree driver, and how long the prefix is.
+INNER = {"v4": ("10.9.0.1", "10.9.0.2", 24), "v6": ("fd00:9::1", "fd00:9::2", 64)}
+BOTH = tuple(INNER)
+
+VSID = 0x123456
+
+# family: of the underlay; words: of xtun; others: for each in-tree device its
+# words and the families that it carries.
+Pair = collections.namedtuple("Pair", "family words others")
+
+
+def ip_pairs():
+    """One xtun device, and as many in-tree ones as it takes to match it."""
+    over_v4 = [("sit mode any",), ("ipip", "sit"), ("ipip mode any",)]
+    over_v6 = [(f"ip6tnl mode {mode} encaplimit {limit}",)
+               for mode in ("any", "ip6ip6", "ipip6") for limit in ("none", 4)]
+    for family, rows in (("v4", over_v4), ("v6", over_v6)):
+        for kinds in rows:
+            limit = " encaplimit 4" if "encaplimit 4" in kinds[0] else ""
+            yield Pair(family, "encap ip" + limit,
+                       [(kind, carried(kind)) for kind in kinds])
+
+
+def carried(kind):
+    """The families inside that an in-tree IP in IP driver takes."""
+    driver, _, mode = kind.partition(" mode ")
+    mode = mode.split()[0] if mode else ""
+    if driver == "ipip" or mode == "ipip6":
+        return ("v4",)
+    if mode == "ip6ip6" or (driver == "sit" and mode != "any"):
+        return ("v6",)
+    return BOTH
+
+
+GRE_WORDS = ["", "key 7", "key 0", "ikey 1 okey 2", "csum", "seq", "key 7 csum seq"]
+LIMIT_WORDS = ["encaplimit 4", "key 7 csum seq encaplimit 4"]
+# By payload and family of the underlay.
+GRE_KINDS = {("ip", "v4"): "gre", ("ip", "v6"): "ip6gre",
+             ("eth", "v4"): "gretap", ("eth", "v6"): "ip6gretap"}
+
+
+def gre_pairs():
+    """The grammar of both is the same, but for what b's default is."""
+    for (payload, family), kind in GRE_KINDS.items():
+        for words in GRE_WORDS + (LIMIT_WORDS if family == "v6" else []):
+            yield Pair(family, f"encap gre payload {payload} {words}".rstrip(),
+                       [(f"{kind} {mirrored(words, family)}".rstrip(), BOTH)])
+
+
+def mirrored(words, family):
+    """The words of the other end: what is sent here is received there."""
+    if "ikey" in words:
+        words = words.replace("ikey", "x").replace("okey", "ikey").replace("x", "okey")
+    if family == "v6" and "encaplimit" not in words:
+        words += " encaplimit none"
+    return words.lstrip()
+
+
+PAIRS = [*ip_pairs(), *gre_pairs()]
+
+# What large packets are tried with: one of each code path.
+LARGE = [pair for pair in PAIRS if len(pair.others) == 1 and (
+    pair.others[0][0] in ("sit mode any", "ip6tnl mode any encaplimit none",
+                          "ip6tnl mode any encaplimit 4")
+    or pair.words.endswith((" ip", " eth", " csum", "ip encaplimit 4")))]
+
+
+def text(pair):
+    others = " + ".join(words for words, _ in pair.others)
+    return f"{pair.words} over {pair.family} and {others}"
+
+
+def setup():
+    net.load_module()
+    net.need_modules(*MODULES, "veth")
+    return net.two()
+
+
+def make(hosts, pair):
+    """Both ends, fresh: GRE's sequence numbers begin at 0."""
+    a, b = hosts
+    if " seq" in pair.words:
+        # Two processors may overtake each other, after which one comes late.
+        ktap.defer(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    near, far = getattr(a, pair.family), getattr(b, pair.family)
+    a.tunnel("t0", f"{pair.words} local {near} remote {far}",
+             *addresses(0, families(pair)))
+    ktap.defer(a.ip, "link del t0")
+    for number, (words, inside) in enumerate(pair.others):
+        b.device(f"t{number}", f"type {words} local {far} remote {near}",
+                 *addresses(1, inside))
+        ktap.defer(b.ip, f"link del t{number}")
+
+
+def addresses(end, inside):
+    return [f"{INNER[family][end]}/{INNER[family][2]}" for family in inside]
+
+
+def families(pair):
+    return [family for _, inside in pair.others for family in inside]
+
+
+def ways(hosts, pair):
+    """(from, to, address) in both directions of each family inside."""
+    for family in families(pair):
+        yield hosts.a, hosts.b, INNER[family][1]
+        yield hosts.b, hosts.a, INNER[family][0]
+
+
+@ktap.table("{1}", [(pair, text(pair)) for pair in PAIRS])
+def talk(hosts, pair, _):
+    make(hosts, pair)
+    for src, dst, address in ways(hosts, pair):
+        ktap.true(traffic.ping(src, address), f"ping {address}")
+        # In one packet, and in fragments of the inner one.
+        for size in (1200, 4000):
+            traffic.udp_crosses(src, dst, address, size)
+        traffic.tcp_bulk(src, dst, address, BULK)
+    ktap.eq(hosts.a.drops("t0"), {}, "packets that xtun lost")
+
+
+# ---- large packets ----
+#
+# What stands for many segments is told by a packet socket: Frame.gso is their
+# size.  Outgoing on t0: xtun takes them from TCP.  Outgoing on under0: xtun
+# leaves cutting them to the underlay.  Incoming on t0: xtun delivers in one
+# what had come in many, or what had come in one.
+
+def share(frames, outgoing):
+    """How much of the data of full frames was in large ones, 0 to 1."""
+    sizes = [(len(frame.data), frame.gso) for frame in frames
+             if frame.outgoing == outgoing and len(frame.data) > 1000]
+    total = sum(size for size, _ in sizes)
+    return sum(size for size, gso in sizes if gso) / total if total else 0
+
+
+def bulk_seen(hosts, src, dst, address, *devs):
+    """What passes these devices of host a during a transfer."""
+    seen = [capture.Capture(hosts.a, dev) for dev in devs]
+    try:
+        traffic.tcp_bulk(src, dst, address, BULK)
+        for each in seen:
+            each.poll()
+        return [each.frames for each in seen]
+    finally:
+        for each in seen:
+            each.close()
+
+
+def offloads(hosts, state):
+    words = [word for name in ("tx", "tso", "gso") for word in (name, state)]
+    for ns in hosts:
+        ns.check("ethtool", "-K", "under0", *words)
+
+
+def is_large(frames, outgoing, what):
+    part = share(frames, outgoing)
+    ktap.true(part > 0.5, f"{what}: {part:.0%} of the data was in large packets")
+
+
+@ktap.table("large packets: {1}", [(pair, text(pair)) for pair in LARGE])
+def large(hosts, pair, _):
+    make(hosts, pair)
+    for family in families(pair):
+        near, far = INNER[family][:2]
+        inner, outer = bulk_seen(hosts, hosts.a, hosts.b, far, "t0", "under0")
+        is_large(inner, True, f"{family} into the tunnel")
+        is_large(outer, True, f"{family} out of the tunnel, to the underlay")
+        inner, = bulk_seen(hosts, hosts.b, hosts.a, near, "t0")
+        is_large(inner, False, f"{family} out of the tunnel, from the underlay")
+
+
+@ktap.table("large packets in segments: {1}", [(pair, text(pair)) for pair in LARGE])
+def segments(hosts, pair, _):
+    """The underlay carries nothing that is larger than its MTU.
+
+    What a sends was cut after xtun put its headers on it, so that these are
+    in every segment; what b sends comes in segments and has to be merged.
+    """
+    offloads(hosts, "off")
+    ktap.defer(offloads, hosts, "on")
+    make(hosts, pair)
+    for family in families(pair):
+        near, far = INNER[family][:2]
+        inner, outer = bulk_seen(hosts, hosts.a, hosts.b, far, "t0", "under0")
+        is_large(inner, True, f"{family} into the tunnel")
+        ktap.eq(share(outer, True), 0, "of the underlay's data, large packets")
+
+        # A packet socket on under0 would have clones of what it saw; those are
+        # not merged.  The device's own counter tells that all came in segments.
+        before = hosts.a.stats("under0")["rx_packets"]
+        inner, = bulk_seen(hosts, hosts.b, hosts.a, near, "t0")
+        count = hosts.a.stats("under0")["rx_packets"] - before
+        ktap.true(count >= BULK / 1500, f"{count} packets came in, one a segment")
+        is_large(inner, False, f"{family} out of the tunnel, merged")
+
+
+@ktap.table("sequence numbers count segments, over {0}", BOTH)
+def sequence(hosts, family):
+    """Each segment needs a number of its own, so they leave one by one."""
+    kind = GRE_KINDS["ip", family]
+    pair = Pair(family, "encap gre seq", [(f"{kind} {mirrored('seq', family)}", BOTH)])
+    make(hosts, pair)
+    inner, outer = bulk_seen(hosts, hosts.a, hosts.b, INNER["v4"][1], "t0", "under0")
+    is_large(inner, True, "into the tunnel")
+    ktap.eq(share(outer, True), 0, "of the underlay's data, large packets")
+
+
+# ---- NVGRE ----
+
+# Addresses in the tunnel are resolved by hand where there is but one direction.
+def resolve(near, dev, far, far_dev, address):
+    near.ip(f"neigh replace {address} lladdr {far.mac(far_dev).hex(':')} dev {dev} "
+            "nud permanent")
+
+
+@ktap.table("nvgre, from gretap with key VSID << 8, over {0}", BOTH)
+def nvgre_in(hosts, family):
+    """gretap compares all 32 bits of the key, so a flow id is a foreign key.
+
+    xtun puts one into what it sends; gretap has none (0) in what it sends,
+    which is the direction that works.
+    """
+    kind = GRE_KINDS["eth", family]
+    limit = " encaplimit none" if family == "v6" else ""
+    pair = Pair(family, f"encap nvgre key {VSID}", [(f"{kind} key {VSID << 8}{limit}", BOTH)])
+    make(hosts, pair)
+    for inside in BOTH:
+        near = INNER[inside][0]
+        resolve(hosts.b, "t0", hosts.a, "t0", near)
+        for size in (64, 1200, 4000):
+            traffic.udp_crosses(hosts.b, hosts.a, near, size)
+
+
+@ktap.table("nvgre, both ways with a gretap that takes any key, over {0}", BOTH)
+def nvgre(hosts, family):
+    """`external`: the key is the route's that packets leave by."""
+    a, b = hosts
+    near, far = getattr(a, family), getattr(b, family)
+    a.tunnel("t0", f"encap nvgre key {VSID} local {near} remote {far}",
+             *addresses(0, BOTH))
+    ktap.defer(a.ip, "link del t0")
+    b.device("t0", f"type {GRE_KINDS['eth', family]} external")
+    ktap.defer(b.ip, "link del t0")
+    tunnel = {"v4": "ip", "v6": "ip6"}[family]
+    encap = f"encap {tunnel} id {VSID << 8} src {far} dst {near} key"
+    for inside in BOTH:
+        ours, theirs, _ = INNER[inside]
+        bits = {"v4": 32, "v6": 128}[inside]
+        b.ip(net.address_line("t0", f"{theirs}/{bits}"),
+             f"route add {ours}/{bits} {encap} dev t0")
+        resolve(b, "t0", a, "t0", ours)
+        resolve(a, "t0", b, "t0", theirs)
+    for inside in BOTH:
+        for src, dst, address in ((a, b, INNER[inside][1]), (b, a, INNER[inside][0])):
+            ktap.true(traffic.ping(src, address), f"ping {address}")
+            traffic.udp_crosses(src, dst, address, 1200)
+            traffic.tcp_bulk(src, dst, address, BULK)
+    ktap.eq(a.drops("t0"), {}, "packets that xtun lost")
+
+
+# ---- what cannot be told by a driver that agrees with itself ----
+
+@ktap.table("{0} of the peer is not taken by {1}", [
+    ("key 8", "key 7"), ("", "key 7"), ("key 7", ""), ("key 0", ""), ("", "key 0"),
+    ("", "csum"), ("", "seq"),
+])
+def strangers(hosts, theirs, ours):
+    """What differs in the header does not get in: so what gets in agrees."""
+    a, b = hosts
+    a.tunnel("t0", f"encap gre {ours} local {a.v4} remote {b.v4}", *addresses(0, BOTH))
+    ktap.defer(a.ip, "link del t0")
+    b.device("t0", f"type gre {theirs} local {b.v4} remote {a.v4}", *addresses(1, BOTH))
+    ktap.defer(b.ip, "link del t0")
+    seen = capture.Capture(a, "under0")
+    receiver = traffic.udp(a, INNER["v4"][0])
+    sender = traffic.udp(b, family=socket.AF_INET)
+    sender.sendto(b"stranger", receiver.getsockname())
+    seen.wait(lambda packet: packet[9] == socket.IPPROTO_GRE and b"stranger" in packet,
+              "the packet, at a")
+    # What comes later through the same queue has been handled later.
+    ktap.true(traffic.ping(b, a.v4), "the underlay, afterwards")
+    ktap.raises(11, receiver.recv, 100, what="nothing to receive (EAGAIN)")
+    ktap.eq(a.stats("t0")["rx_packets"], 0, "packets out of the tunnel")
+
+
+ktap.main(setup)
