@@ -422,6 +422,11 @@ static int xtun_check_ranges(const struct xtun_params *p, struct nlattr **tb,
 				    "flowlabel: it has 20 bits, 0 to 0xfffff");
 		return -ERANGE;
 	}
+	if (p->encaplimit > XTUN_ENCAPLIMIT_NONE) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_ENCAPLIMIT],
+				    "encaplimit: 0 to 255, or none");
+		return -ERANGE;
+	}
 	if (p->mtu && (p->mtu < ETH_MIN_MTU || p->mtu > ETH_MAX_MTU)) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_MTU],
 				    "mtu: 68 to 65535, or auto");

@@ -28,7 +28,7 @@ const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_MSS + 1] = {
 	[XTUN_A_CONF_TTL] = { .type = NLA_U8, },
 	[XTUN_A_CONF_TOS] = { .type = NLA_U8, },
 	[XTUN_A_CONF_FLOWLABEL] = { .type = NLA_U32, },
-	[XTUN_A_CONF_ENCAPLIMIT] = NLA_POLICY_MAX(NLA_U16, 256),
+	[XTUN_A_CONF_ENCAPLIMIT] = { .type = NLA_U16, },
 	[XTUN_A_CONF_DF] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
 	[XTUN_A_CONF_FRAG] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
 	[XTUN_A_CONF_FLAGS] = NLA_POLICY_BITFIELD32(31),
