@@ -28,11 +28,13 @@ static const struct {
 };
 
 static const struct {
-	u32 flag;
+	u32 flag;	/* more than one: the word for all of them */
 	const char *word;
 } xtun_flag_words[] = {
+	{ XTUN_CONF_FLAGS_ICSUM | XTUN_CONF_FLAGS_OCSUM, "csum" },
 	{ XTUN_CONF_FLAGS_ICSUM, "icsum" },
 	{ XTUN_CONF_FLAGS_OCSUM, "ocsum" },
+	{ XTUN_CONF_FLAGS_ISEQ | XTUN_CONF_FLAGS_OSEQ, "seq" },
 	{ XTUN_CONF_FLAGS_ISEQ, "iseq" },
 	{ XTUN_CONF_FLAGS_OSEQ, "oseq" },
 	{ XTUN_CONF_FLAGS_UDPCSUM, "udpcsum" },
@@ -373,7 +375,8 @@ static int xtun_check_flags(const struct xtun_encap_ops *ops,
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(xtun_flag_words); i++) {
-		if (!(flags & ~ops->flags & xtun_flag_words[i].flag))
+		if (xtun_flag_words[i].flag & ~flags ||
+		    xtun_flag_words[i].flag & ops->flags)
 			continue;
 		NL_SET_BAD_ATTR(extack, attr);
 		NL_SET_ERR_MSG_FMT(extack,
@@ -454,6 +457,7 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 		      struct netlink_ext_ack *extack)
 {
 	const struct xtun_encap_ops *ops = xtun_encap_find(p->encap);
+	bool one_key;
 	int err;
 
 	err = xtun_check_ranges(p, tb, extack);
@@ -481,8 +485,10 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 	err = xtun_check_ends(p, extack);
 	if (err)
 		return err;
-	err = xtun_check_key(ops, tb, XTUN_A_CONF_IKEY, "ikey", p->has_ikey,
-			     p->ikey, extack);
+	one_key = p->has_ikey == p->has_okey && p->ikey == p->okey;
+	err = xtun_check_key(ops, tb, XTUN_A_CONF_IKEY,
+			     one_key ? "key" : "ikey", p->has_ikey, p->ikey,
+			     extack);
 	if (err)
 		return err;
 	err = xtun_check_key(ops, tb, XTUN_A_CONF_OKEY, "okey", p->has_okey,

@@ -59,6 +59,9 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_TX_NO_MEMORY] = {
 		"tx-no-memory", STAT(tx_dropped), 0, CORE(NOMEM),
 	},
+	[XTUN_TX_UNDERLAY] = {
+		"tx-underlay", STAT(tx_dropped), 0, CORE(NOT_SPECIFIED),
+	},
 	[XTUN_RX_TRUNCATED] = {
 		"rx-truncated", STAT(rx_length_errors), STAT(rx_errors), CORE(HDR_TRUNC),
 	},
@@ -98,8 +101,12 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_RX_POLICY] = {
 		"rx-policy", STAT(rx_dropped), 0, CORE(XFRM_POLICY),
 	},
+	[XTUN_RX_CONNTRACK] = {
+		"rx-conntrack", STAT(rx_dropped), 0, CORE(NETFILTER_DROP),
+	},
+	/* The core counts these as dropped by itself. */
 	[XTUN_RX_BACKLOG] = {
-		"rx-backlog", STAT(rx_fifo_errors), STAT(rx_errors), CORE(CPU_BACKLOG),
+		"rx-backlog", STAT(rx_fifo_errors), 0, CORE(CPU_BACKLOG),
 	},
 	[XTUN_RX_NO_MEMORY] = {
 		"rx-no-memory", STAT(rx_dropped), 0, CORE(NOMEM),
@@ -119,6 +126,22 @@ const char *xtun_reason_name(unsigned int reason)
 }
 
 /**
+ * xtun_count() - count a packet that somebody else has ended the life of
+ * @tun: the tunnel that it is for
+ * @reason: why, never XTUN_OK or XTUN_NOT_OURS
+ *
+ * Context: BH disabled.
+ */
+void xtun_count(struct xtun_dev *tun, enum xtun_reason reason)
+{
+	struct xtun_pcpu *pcpu = this_cpu_ptr(tun->pcpu);
+
+	u64_stats_update_begin(&pcpu->syncp);
+	u64_stats_inc(&pcpu->drops[reason]);
+	u64_stats_update_end(&pcpu->syncp);
+}
+
+/**
  * xtun_drop() - end the life of a packet, and count why
  * @tun: the tunnel that it is for
  * @skb: the packet, freed
@@ -130,12 +153,7 @@ const char *xtun_reason_name(unsigned int reason)
 int xtun_drop(struct xtun_dev *tun, struct sk_buff *skb,
 	      enum xtun_reason reason)
 {
-	struct xtun_pcpu *pcpu = this_cpu_ptr(tun->pcpu);
-
-	u64_stats_update_begin(&pcpu->syncp);
-	u64_stats_inc(&pcpu->drops[reason]);
-	u64_stats_update_end(&pcpu->syncp);
-
+	xtun_count(tun, reason);
 	trace_xtun_drop(tun->dev, skb, xtun_reasons[reason].name);
 	kfree_skb_reason(skb, xtun_reasons[reason].core);
 	return -EINVAL;

@@ -25,6 +25,7 @@ enum xtun_reason {
 	XTUN_TX_FRAG_NEVER,
 	XTUN_TX_ENCAP_LIMIT,
 	XTUN_TX_NO_MEMORY,
+	XTUN_TX_UNDERLAY,
 	XTUN_RX_TRUNCATED,
 	XTUN_RX_VERSION,
 	XTUN_RX_ROUTING,
@@ -38,6 +39,7 @@ enum xtun_reason {
 	XTUN_RX_NOT_ALLOWED,
 	XTUN_RX_ECN,
 	XTUN_RX_POLICY,
+	XTUN_RX_CONNTRACK,
 	XTUN_RX_BACKLOG,
 	XTUN_RX_NO_MEMORY,
 	XTUN_REASONS,
@@ -46,6 +48,7 @@ enum xtun_reason {
 };
 
 const char *xtun_reason_name(unsigned int reason);
+void xtun_count(struct xtun_dev *tun, enum xtun_reason reason);
 int xtun_drop(struct xtun_dev *tun, struct sk_buff *skb,
 	      enum xtun_reason reason);
 u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason);

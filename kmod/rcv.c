@@ -4,6 +4,7 @@
  * verify, pull, deliver.
  */
 #include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <net/inet_ecn.h>
@@ -159,18 +160,40 @@ static enum xtun_reason xtun_rx_ip(struct sk_buff *skb,
 	return allowed ? XTUN_OK : XTUN_RX_NOT_ALLOWED;
 }
 
+/* Ethertype of what is behind the tags of a frame, its offset in @offset. */
+static __be16 xtun_behind_tags(struct sk_buff *skb, unsigned int *offset)
+{
+	__be16 proto = skb->protocol;
+	unsigned int tags;
+
+	*offset = 0;
+	for (tags = 0; eth_type_vlan(proto) && tags < XTUN_VLAN_TAGS_MAX;
+	     tags++) {
+		if (!pskb_may_pull(skb, *offset + VLAN_HLEN))
+			return 0;
+		proto = *(__be16 *)(skb->data + *offset + 2);
+		*offset += VLAN_HLEN;
+	}
+	return proto;
+}
+
 /* RFC 6040 section 4.2. Frames without an IP header have no ECN. */
 static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer)
 {
+	unsigned int offset;
+	__be16 proto;
 	u8 inner;
 
-	if (skb->protocol == htons(ETH_P_IP)) {
-		if (!pskb_may_pull(skb, sizeof(struct iphdr)))
+	proto = xtun_behind_tags(skb, &offset);
+	if (proto == htons(ETH_P_IP)) {
+		if (!pskb_may_pull(skb, offset + sizeof(struct iphdr)))
 			return XTUN_OK;
+		skb_set_network_header(skb, offset);
 		inner = ip_hdr(skb)->tos;
-	} else if (skb->protocol == htons(ETH_P_IPV6)) {
-		if (!pskb_may_pull(skb, sizeof(struct ipv6hdr)))
+	} else if (proto == htons(ETH_P_IPV6)) {
+		if (!pskb_may_pull(skb, offset + sizeof(struct ipv6hdr)))
 			return XTUN_OK;
+		skb_set_network_header(skb, offset);
 		inner = ipv6_get_dsfield(ipv6_hdr(skb));
 	} else {
 		return XTUN_OK;
@@ -259,4 +282,6 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 	len = skb->len;
 	if (likely(gro_cells_receive(&tun->gro_cells, skb) == NET_RX_SUCCESS))
 		dev_sw_netstats_rx_add(tun->dev, len);
+	else
+		xtun_count(tun, XTUN_RX_BACKLOG);
 }

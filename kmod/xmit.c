@@ -16,8 +16,6 @@
 
 #include "xtun.h"
 
-#define XTUN_VLAN_TAGS_MAX	2
-
 static int xtun_tx_one(struct xtun_cx *cx);
 
 /* Where the inner IP header of a frame is; leaves proto 0 when it has none. */
@@ -425,7 +423,9 @@ static int xtun_tx_one(struct xtun_cx *cx)
 	__this_cpu_inc(pcpu->sending);
 	err = xtun_route_send(cx);
 	__this_cpu_dec(pcpu->sending);
-	if (!err)
+	if (err)
+		xtun_count(cx->tun, XTUN_TX_UNDERLAY);
+	else
 		dev_sw_netstats_tx_add(cx->tun->dev, 1, len);
 	return 0;
 }

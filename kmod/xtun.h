@@ -27,6 +27,9 @@
 #define XTUN_ENCAP_HDR_MAX	16
 #define XTUN_ENCAPLIMIT_LEN	8
 
+/* Tags of a frame that are looked behind. */
+#define XTUN_VLAN_TAGS_MAX	2
+
 /* Words of secret that xtun_flow_tag() needs: one for each 32 bits of input. */
 #define XTUN_TAG_WORDS		12
 

@@ -98,8 +98,10 @@ static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p)
 			     &reason);
 	if (!conf)
 		return NF_ACCEPT;
-	if (!xtun_confirm(skb))
-		return NF_DROP;
+	if (!xtun_confirm(skb)) {
+		xtun_drop(conf->tun, skb, XTUN_RX_CONNTRACK);
+		return NF_STOLEN;
+	}
 
 	skb_orphan(skb);
 	skb_pull_rcsum(skb, p->offset);

@@ -320,7 +320,7 @@ main()
 	take_lock
 	tell_holder
 	# What one that was killed left behind.
-	rm -rf "$CACHE"/vm.run.*
+	find "$CACHE" -maxdepth 1 -name 'vm.run.*' -mmin +120 -exec rm -rf {} +
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' HUP TERM
