@@ -94,6 +94,16 @@ tell_holder()
 	echo "process $$, kernel $K: ${COMMAND[*]:-shell}" | cut -c1-120 >"$CACHE/vm.holder"
 }
 
+# What a vm.sh that was killed left behind: its process is in the name.
+remove_stale_runs()
+{
+	local dir
+
+	for dir in "$CACHE"/vm.run.*; do
+		kill -0 "${dir##*.}" 2>/dev/null || rm -rf "$dir"
+	done
+}
+
 # The modules that the guest needs before it sees its root, in the order of
 # their loading; what is built into the kernel is left out.
 collect_modules()
@@ -182,7 +192,6 @@ start_qemu()
 	: >"$RUN/console"
 	setpriv --pdeathsig KILL qemu-system-x86_64 "${args[@]}" <&0 2>"$RUN/qemu" &
 	QEMU_PID=$!
-	disown		# or the shell would comment on its end
 }
 
 # What the guest has told: "up" once it is in user space, "exit N" at the end.
@@ -235,7 +244,11 @@ wait_for_guest()
 		fi
 		sleep 0.1
 	done
+	wait "$QEMU_PID"
+	QEMU_STATUS=$?
 	QEMU_PID=
+	[ -n "$VERDICT" ] || [ "$QEMU_STATUS" -le 128 ] ||
+		VERDICT="somebody ended qemu (signal $((QEMU_STATUS - 128)))"
 }
 
 # Whether KVM can be trusted is found out by booting under it once: a /dev/kvm
@@ -287,7 +300,8 @@ run_guest()
 		tail -n +1 -s 0.1 -f --pid="$QEMU_PID" "$RUN/output" 2>/dev/null 9>&- &
 		tail_pid=$!
 	fi
-	wait_for_guest
+	# Silent, or the shell would comment on a qemu that was killed.
+	wait_for_guest 2>/dev/null
 	[ -z "$tail_pid" ] || wait "$tail_pid"
 }
 
@@ -298,11 +312,14 @@ tell_end()
 
 	status=$(sed -n 's/^exit \([0-9]*\)$/\1/p' "$RUN/status")
 	[ -z "$status" ] || exit "$status"
-	[ -n "$VERDICT" ] || [ -s "$RUN/console" ] || told up ||
+	if [ -s "$RUN/qemu" ] && [ ! -s "$RUN/console" ]; then
 		die "qemu did not start: $(cat "$RUN/qemu")"
+	fi
 	say "---- the console's last lines ----"
 	cat "$RUN/qemu" "$RUN/console" | tr -d '\r' | tail -n 60 >&2
-	say "----"
+	say "---- all of it: build/console.$K"
+	mkdir -p "$TOP/build"
+	cat "$RUN/console" >"$TOP/build/console.$K"
 	if told up; then
 		say "${VERDICT:-the guest died before the command ended} (kernel $K)"
 	else
@@ -324,7 +341,8 @@ main()
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' HUP TERM
-	RUN=$(mktemp -d "$CACHE/vm.run.XXXXXX")
+	RUN=$CACHE/vm.run.$$
+	mkdir "$RUN"
 	make_initramfs
 	run_guest
 	tell_end
