@@ -336,8 +336,7 @@ main()
 	choose_accel
 	take_lock
 	tell_holder
-	# What one that was killed left behind.
-	find "$CACHE" -maxdepth 1 -name 'vm.run.*' -mmin +120 -exec rm -rf {} +
+	remove_stale_runs
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' HUP TERM
