@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# A tunnel whose outer packets come back to it is recognised, counted and
+# logged once, and harms nothing else; a packet that goes back into the tunnel
+# it came from is no loop, and its sender is told when it does not fit.
+import os
+import re
+
+from lib import ktap, net, pkt, traffic
+from lib.bed import Bed
+
+FAMILIES = ("v4", "v6")
+PACKETS = 20
+OTHERS = {"v4": "192.0.2.99", "v6": "2001:db8::99"}
+
+
+class Lab:
+    """Two hosts on one link, a bed, and the kernel's log from now on."""
+
+    def __init__(self):
+        net.load_module()
+        self.hosts = net.two()
+        self._log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        ktap.defer(os.close, self._log)
+        os.lseek(self._log, 0, os.SEEK_END)
+        self._bed = None
+
+    def bed(self):
+        with ktap.for_file():
+            self._bed = self._bed or Bed()
+        return self._bed
+
+    def logged(self):
+        """What the kernel has logged about xtun devices since the last call."""
+        lines = []
+        while True:
+            try:
+                lines.append(os.read(self._log, 8192).decode(errors="replace"))
+            except BlockingIOError:
+                return [line for line in lines if re.search(r"\bt[01]: ", line)]
+
+
+def setup():
+    return Lab()
+
+
+def make(ns, dev, words, family, remote, last):
+    ns.ip(f"link add {dev} type xtun {words} local {getattr(ns, family)} remote {remote}")
+    ktap.defer(ns.ip, f"link del {dev}")
+    ns.ip(f"link set {dev} up", net.address_line(dev, f"10.9.{last}.1/24"),
+          net.address_line(dev, f"fd00:9:{last}::1/64"))
+    return ns
+
+
+def send(ns, number):
+    """Packets of both families into tunnel t0 or t1."""
+    for address in (f"10.9.{number}.9", f"fd00:9:{number}::9"):
+        sender = traffic.udp(ns, family=net.family_of(address))
+        for _ in range(PACKETS):
+            sender.sendto(b"round and round", (address, 9))
+
+
+def nothing_harmed(hosts):
+    for address in (hosts.b.v4, hosts.b.v6):
+        ktap.true(traffic.ping(hosts.a, address), f"{address} answers over the underlay")
+
+
+def far_end(hosts, words, family):
+    """The peer of t0 begins to exist; the inner address 9 is its own."""
+    remote = getattr(hosts.a, family)
+    hosts.b.ip(f"addr add {OTHERS[family]}/{'32' if family == 'v4' else '128 nodad'} dev under0",
+               f"link add t0 type xtun {words} local {OTHERS[family]} remote {remote}",
+               "link set t0 up", net.address_line("t0", "10.9.0.9/24"),
+               net.address_line("t0", "fd00:9:0::9/64"))
+    ktap.defer(hosts.b.ip, "link del t0",
+               f"addr del {OTHERS[family]}/{'32' if family == 'v4' else '128'} dev under0")
+
+
+def recovers(hosts):
+    with hosts.a.moves("t0"):
+        for address in ("10.9.0.9", "fd00:9:0::9"):
+            ktap.true(traffic.ping(hosts.a, address), f"{address} answers through the tunnel")
+
+
+@ktap.table("{0} over {1}: a route into the tunnel itself", [
+    (words, family) for words in ("encap ip", "encap gre key 7 csum seq")
+    for family in FAMILIES])
+def itself(lab, words, family):
+    hosts = lab.hosts
+    make(hosts.a, "t0", words, family, OTHERS[family], 0)
+    far_end(hosts, words, family)
+    recovers(hosts)
+    lab.logged()
+    hosts.a.ip(f"route add {OTHERS[family]} dev t0")
+    for _ in range(2):
+        with hosts.a.moves("t0", tx_route_loop=2 * PACKETS):
+            send(hosts.a, 0)
+        nothing_harmed(hosts)
+    told_once(lab, "t0")
+    hosts.a.ip(f"route del {OTHERS[family]} dev t0")
+    recovers(hosts)
+
+
+def told_once(lab, *devs):
+    """Each device has said so in one line, and nothing else."""
+    lines = lab.logged()
+    said = [re.search(r"\b(t[01]): the route to the peer leads into the tunnel itself", line)
+            for line in lines]
+    ktap.eq(sorted(found[1] if found else line for found, line in zip(said, lines)),
+            sorted(devs), "lines in the log")
+
+
+@ktap.table("{0} over {1} and {2} over {3}: two tunnels into each other", [
+    ("encap gre key 1", "v4", "encap gre key 2", "v4"),
+    ("encap ip", "v4", "encap gre", "v6"),
+    ("encap gre key 1", "v6", "encap ip", "v6")])
+def each_other(lab, first, first_family, second, second_family):
+    hosts = lab.hosts
+    second_remote = {"v4": "192.0.2.98", "v6": "2001:db8::98"}[second_family]
+    make(hosts.a, "t0", first, first_family, OTHERS[first_family], 0)
+    make(hosts.a, "t1", second, second_family, second_remote, 1)
+    far_end(hosts, first, first_family)
+    recovers(hosts)
+    lab.logged()
+    hosts.a.ip(f"route add {OTHERS[first_family]} dev t1", f"route add {second_remote} dev t0")
+    for number, dev in enumerate(("t0", "t1")):
+        other = "t1" if dev == "t0" else "t0"
+        with hosts.a.moves(other), hosts.a.moves(dev, tx_route_loop=2 * PACKETS):
+            send(hosts.a, number)
+        nothing_harmed(hosts)
+    told_once(lab, "t0", "t1")
+    # Neither is left to shrink the other for ever.
+    for dev in ("t0", "t1"):
+        ktap.wait_for(lambda: hosts.a.mtu(dev) == 1280, f"MTU of {dev}")
+    hosts.a.ip(f"route del {OTHERS[first_family]} dev t1", f"route del {second_remote} dev t0")
+    recovers(hosts)
+
+
+# ---- in by a tunnel and out by it again ----
+
+NETS = {"v4": ("10.21.1.0/24", "10.21.1.9", "10.21.2.0/24", "10.21.2.9"),
+        "v6": ("fd00:21:1::/64", "fd00:21:1::9", "fd00:21:2::/64", "fd00:21:2::9")}
+PEERS = {"v4": ("192.0.2.252", "192.0.2.253"), "v6": ("2001:db8:9::252", "2001:db8:9::253")}
+PATH = 1400
+KEY = 5
+
+
+def gateway(family, inner, peer):
+    """How the route of an inner packet names the peer."""
+    if family == inner:
+        return f"via {peer}"
+    return f"via ::ffff:{peer}" if family == "v4" else f"via inet6 {peer}"
+
+
+@ktap.table("{1} inside over {0}: hairpin through remote any", [
+    (family, inner) for family in FAMILIES for inner in FAMILIES])
+def hairpin(lab, family, inner):
+    bed = lab.bed()
+    ns, peer = bed.ns, bed.peer
+    tunnel = bed.tunnel(f"encap gre key {KEY}", family)
+    tunnel.set("remote any")
+    ns.forward()
+    near, far = PEERS[family]
+    near_net, src, far_net, dst = NETS[inner]
+    bed.peer.add(PEERS["v4"][0], PEERS["v4"][1])
+    router = peer.address(family)
+    own = {"v4": "10.21.0.1/32", "v6": "fd00:21::1/128"}[inner]
+    # IPv6 refuses a gateway that it knows to be at another device: first the
+    # inner routes, then those to the gateways.
+    ns.ip(net.address_line(tunnel.dev, own), f"route replace default via {peer.v6} dev under0")
+    for prefix, way in ((near_net, f"{gateway(family, inner, near)} dev {tunnel.dev} onlink"),
+                        (far_net, f"{gateway(family, inner, far)} dev {tunnel.dev} onlink"),
+                        (near, f"via {router} dev under0"),
+                        (far, f"via {router} dev under0 mtu {PATH}")):
+        ns.ip(f"route add {prefix} {way}")
+        ktap.defer(ns.ip, f"route del {prefix}")
+    ktap.defer(ns.ip, f"addr del {own} dev {tunnel.dev}")
+    limit = PATH - {"v4": 20, "v6": 40}[family] - 8
+
+    def through(size):
+        """What the host makes of an inner packet of this size from near."""
+        data = bytes(size - {"v4": 28, "v6": 48}[inner])
+        fields = {"flags": "DF"} if inner == "v4" else {}
+        packet = pkt.inner(inner, src=src, dst=dst, data=data, **fields)
+        tunnel.remote = near
+        peer.drain()
+        tunnel.send(pkt.gre(inner, packet, key=KEY), pkt.GRE_PROTO)
+        seen = peer.recv(lambda seen: pkt.outer_fields(seen)["proto"] == pkt.GRE_PROTO)
+        return packet, seen
+
+    _, seen = through(limit)
+    ktap.eq(pkt.outer_fields(seen)["dst"], far, "what fits goes to the other peer")
+    with ns.moves(tunnel.dev, tx_too_big=1):
+        packet, seen = through(limit + 40)
+    ktap.eq(pkt.outer_fields(seen)["dst"], near, "the error goes back to the first peer")
+    ktap.eq(pkt.bad_checksums(seen), [], "wrong checksums")
+    error = seen[pkt.outer_fields(seen)["header"] + 8:]
+    fields = pkt.outer_fields(error)
+    ktap.eq(fields["dst"], src, "told")
+    body = error[fields["header"]:]
+    ktap.eq((body[0], body[1], int.from_bytes(body[4:8], "big")),
+            (3, 4, limit) if inner == "v4" else (2, 0, limit), "type, code, MTU")
+    ktap.eq(body[8:8 + fields_end(packet)][12:], packet[12:fields_end(packet)], "quoted packet")
+
+
+def fields_end(packet):
+    """IP header and ports: as much as every error quotes."""
+    return pkt.outer_fields(packet)["header"] + 8
+
+
+ktap.main(setup)
