@@ -1,0 +1,566 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# Netlink as programs see it: the spec in the hands of the kernel tree's own
+# client, events, what malformed requests get, long dumps, and who may do what.
+import collections
+import importlib.util
+import os
+import random
+import re
+import socket
+import struct
+import sys
+
+from lib import ktap, net
+
+TOP = os.environ.get("XTUN_TOP") or os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")
+SPEC = os.path.join(TOP, "Documentation/netlink/specs/xtun.yaml")
+YNL = os.path.join(os.environ.get("XTUN_CACHE", "/nonexistent"), "source/6.12/tools/net/ynl")
+
+V4 = {"local": socket.inet_pton(socket.AF_INET, "192.0.2.1"),
+      "remote": socket.inet_pton(socket.AF_INET, "192.0.2.9")}
+
+
+def setup():
+    net.load_module()
+    ns = net.Namespace("host")
+    ns.device("under0", "type dummy", "192.0.2.1/24", "2001:db8::1/64")
+    return ns
+
+
+# ---- pyynl ----
+
+def ynl(ns):
+    """A client made of the spec and of nothing else."""
+    if not os.path.isdir(YNL):
+        ktap.skip("no pyynl: linux-source-6.12 is not in the cache")
+    with ns:
+        client_ = load_ynl().YnlFamily(SPEC, schema="")
+    ktap.defer(client_.sock.close)
+    return client_
+
+
+def load_ynl():
+    """Under another name: its folder is called lib, as that of these tests is."""
+    if "pyynl" not in sys.modules:
+        folder = os.path.join(YNL, "lib")
+        spec = importlib.util.spec_from_file_location(
+            "pyynl", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["pyynl"] = module
+        try:
+            spec.loader.exec_module(module)
+        except ImportError as error:
+            del sys.modules["pyynl"]
+            ktap.skip(f"pyynl: {error}")
+    return sys.modules["pyynl"]
+
+
+# Words of the spec in, and what differs in what is said of it.
+YNL_CONFS = [
+    {"encap": "gre", **V4, "ikey": 7, "okey": 8, "ttl": 3, "tos": 0x20, "fwmark": 9,
+     "df": "unset", "frag": "outer", "mtu": 1300},
+    {"encap": "gre", "payload": "eth", **V4, "ikey": 0},
+    {"encap": "nvgre", "payload": "eth", **V4, "ikey": 5000, "okey": 5001},
+    {"encap": "ip", "local": bytes(15) + b"\1", "remote": bytes(15) + b"\2",
+     "flowlabel": 0x12345, "encaplimit": 4,
+     "allow": {"prefix": [{"addr": b"\x0a\0\0\0", "len": 8},
+                          {"addr": b"\xfd" + bytes(15), "len": 8}]}},
+]
+
+
+@ktap.table("pyynl makes, changes and deletes: {0[encap]}", [(conf,) for conf in YNL_CONFS])
+def client(ns, conf):
+    family = ynl(ns)
+    made = family.do("new", {"ifname": "y0", "conf": conf})
+    ktap.holds(made["conf"], conf, "what was made")
+    seen = family.do("get", {"ifname": "y0"})
+    ktap.eq(seen, made, "get, by name")
+    ktap.eq(family.do("get", {"ifindex": made["ifindex"]}), made, "get, by index")
+    ktap.eq(family.dump("get", {}), [made], "dump")
+    ktap.eq(made["device-mtu"], ns.mtu("y0"), "device-mtu")
+    family.do("set", {"ifname": "y0", "conf": {"ttl": 77, "nokey": True, "ikey": 5003, "okey": 5003}
+                      if conf["encap"] != "ip" else {"ttl": 77}})
+    after = family.do("get", {"ifname": "y0"})["conf"]
+    ktap.eq(after["ttl"], 77, "ttl")
+    ktap.holds(after, {word: value for word, value in conf.items()
+                       if word not in ("ttl", "ikey", "okey")}, "what was not changed")
+    stats = family.do("stats-get", {"ifname": "y0"})
+    drops = {drop["name"]: drop["packets"] for drop in stats["stats"]["drop"]}
+    ktap.eq(drops, ns.counters("y0"), "drop reasons")
+    ktap.eq(family.dump("stats-get", {}), [stats], "dump of statistics")
+    family.do("del", {"ifname": "y0"})
+    ktap.eq(family.dump("get", {}), [], "dump in the end")
+
+
+@ktap.case("pyynl is told of flags by their names")
+def flags(ns):
+    family = ynl(ns)
+    everything = {"icsum", "ocsum", "iseq", "oseq"}
+    made = family.do("new", {"ifname": "y0", "conf": {
+        "encap": "gre", **V4, "flags": {"value": ["icsum", "oseq"], "selector": ["icsum", "oseq"]}}})
+    ktap.eq(made["conf"]["flags"], {"value": {"icsum", "oseq"}, "selector": everything}, "flags")
+    family.do("set", {"ifname": "y0", "conf": {"flags": {"value": 0, "selector": ["icsum"]}}})
+    seen = family.do("get", {"ifname": "y0"})["conf"]["flags"]
+    ktap.eq(seen, {"value": {"oseq"}, "selector": everything}, "flags")
+    family.do("del", {"ifname": "y0"})
+
+
+@ktap.case("events tell of what happens, to this netns only")
+def events(ns):
+    elsewhere = net.Namespace("elsewhere")
+    elsewhere.device("under0", "type dummy", "192.0.2.1/24")
+    clients = {"here": ynl(ns), "there": ynl(elsewhere)}
+    for one in clients.values():
+        one.ntf_subscribe("events")
+    ns.ip("link add e0 type xtun encap gre local 192.0.2.1 remote 192.0.2.9",
+          "link set e0 type xtun ttl 5", f"link set e0 netns {elsewhere}")
+    ns.tunctl("add", "e1", *"encap gre local 192.0.2.1 remote 192.0.2.10 key 6".split())
+    ns.tunctl("set", "e1", "mtu", "1300")
+    ns.tunctl("del", "e1")
+    elsewhere.ip("link del e0")
+    expected = {
+        "here": [("new-ntf", "e0", 64), ("set-ntf", "e0", 5), ("del-ntf", "e0", 5),
+                 ("new-ntf", "e1", 64), ("set-ntf", "e1", 64), ("del-ntf", "e1", 64)],
+        "there": [("new-ntf", "e0", 5), ("del-ntf", "e0", 5)],
+    }
+    seen = {}
+    for where, one in clients.items():
+        seen[where] = wait_events(one, expected[where][-1][:2])
+        # What follows a change of the MTU is told as well; once is enough.
+        story = [(event["name"], event["msg"]["ifname"], event["msg"]["conf"]["ttl"])
+                 for event in seen[where]]
+        ktap.eq([step for place, step in enumerate(story) if step not in story[:place]],
+                expected[where], f"events {where}")
+    last = seen["here"][-1]["msg"]
+    ktap.holds(last["conf"], {"encap": "gre", "ikey": 6, "okey": 6, "mtu": 1300}, "of the last")
+    ktap.eq(last["device-mtu"], 1300, "device-mtu of the last")
+    ktap.true("link-netnsid" in seen["there"][0]["msg"], "the underlay is told to be elsewhere")
+
+
+def wait_events(one, last):
+    def done():
+        one.check_ntf()
+        return any((event["name"], event["msg"]["ifname"]) == last for event in one.async_msg_queue)
+    ktap.wait_for(done, f"the event {last}", 20)
+    return one.async_msg_queue
+
+
+# ---- requests, byte by byte ----
+
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_EXCL = 1, 4, 0x300, 0x400, 0x200
+NESTED = 0x8000
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GENERIC = 270, 10, 11, 16
+
+RTM_NEWLINK, IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 16, 3, 18, 1, 2
+
+# Of uapi/linux/xtun.h, by hand: what programs were built with stays as it is.
+GET, NEW, SET, DEL, STATS_GET = 1, 2, 3, 4, 5
+A_IFINDEX, A_IFNAME, A_CONF = 1, 2, 3
+(ENCAP, PAYLOAD, C_LOCAL, C_REMOTE, LINK, FWMARK, NOKEY, IKEY, OKEY, TTL, TOS, FLOWLABEL,
+ ENCAPLIMIT, DF, FRAG, FLAGS, MTU, ALLOW, SPORT_MIN, SPORT_MAX, DPORT, EXTERNAL, ICMP_RELAY,
+ ICMP_MEMORY, MSS) = range(1, 26)
+PREFIX, ADDR, LEN = 1, 1, 2
+
+Answer = collections.namedtuple("Answer", "errno message offset")
+
+
+def attr(kind, data=b"", length=None):
+    length = 4 + len(data) if length is None else length
+    return struct.pack("=HH", length, kind) + data + bytes(-len(data) % 4)
+
+
+def u8(kind, value):
+    return attr(kind, struct.pack("=B", value))
+
+
+def u16(kind, value):
+    return attr(kind, struct.pack("=H", value))
+
+
+def u32(kind, value):
+    return attr(kind, struct.pack("=I", value))
+
+
+def nest(kind, *attrs):
+    return attr(kind | NESTED, b"".join(attrs))
+
+
+def name(text):
+    return attr(A_IFNAME, text.encode() + b"\0")
+
+
+class Raw:
+    """A netlink socket that sends what it is given."""
+
+    def __init__(self, ns, proto=socket.NETLINK_ROUTE):
+        self.sock = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, proto)
+        self.sock.bind((0, 0))
+        self.sock.settimeout(30)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            self.sock.setsockopt(SOL_NETLINK, option, 1)
+        self.sequence = 0
+
+    def ask(self, kind, payload, flags=0):
+        """Sends a request; returns how it ended."""
+        self.sequence += 1
+        header = struct.pack("=IHHII", 16 + len(payload), kind,
+                             NLM_F_REQUEST | NLM_F_ACK | flags, self.sequence, 0)
+        self.sock.send(header + payload)
+        self.replies = []
+        while True:
+            data = self.sock.recv(1 << 17)
+            while data:
+                length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data)
+                body, data = data[16:length], data[length + 3 & ~3:]
+                if kind == 2 and sequence == self.sequence:     # NLMSG_ERROR
+                    return answer(body, flags)
+                if kind == 3:                                   # NLMSG_DONE
+                    return Answer(0, "", None)
+                self.replies.append(body)
+
+
+def answer(body, flags):
+    number, = struct.unpack_from("=i", body)
+    found = {}
+    if flags & 0x200:                                           # NLM_F_ACK_TLVS
+        found = attrs_of(body[20:])
+    offset = struct.unpack("=I", found[2])[0] if 2 in found else None
+    return Answer(-number, found.get(1, b"").rstrip(b"\0").decode(), offset)
+
+
+def attrs_of(data):
+    found = {}
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        found[kind & 0x3fff] = data[4:length]
+        data = data[length + 3 & ~3:]
+    return found
+
+
+class Family(Raw):
+    """The family xtun, as a client without a spec speaks it."""
+
+    def __init__(self, ns):
+        super().__init__(ns, NETLINK_GENERIC)
+        seen = self.ask(16, struct.pack("=BBH", 3, 1, 0) + attr(2, b"xtun\0"))
+        ktap.eq(seen.errno, 0, "the family is there")
+        self.family, = struct.unpack("=H", attrs_of(self.replies[0][4:])[1])
+
+    def do(self, command, *attrs, flags=0):
+        return self.ask(self.family, struct.pack("=BBH", command, 1, 0) + b"".join(attrs), flags)
+
+    def new(self, conf, dev="bad"):
+        return self.do(NEW, name(dev), attr(A_CONF | NESTED, conf))
+
+    def set(self, conf, dev="victim"):
+        return self.do(SET, name(dev), attr(A_CONF | NESTED, conf))
+
+    def get(self, dev="victim"):
+        """All that is said of the device."""
+        seen = self.do(GET, name(dev))
+        ktap.eq(seen.errno, 0, f"get {dev}")
+        return self.replies[0]
+
+    def exists(self, dev):
+        return self.do(GET, name(dev)).errno == 0
+
+
+class Link(Raw):
+    """The same with rtnetlink."""
+
+    def new(self, conf, dev="bad"):
+        return self._link(dev, conf, NLM_F_CREATE | NLM_F_EXCL)
+
+    def set(self, conf, dev="victim"):
+        return self._link(dev, conf, 0)
+
+    def _link(self, dev, conf, flags):
+        info = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"xtun\0"), attr(IFLA_INFO_DATA, conf))
+        return self.ask(RTM_NEWLINK, bytes(16) + attr(IFLA_IFNAME, dev.encode() + b"\0") + info, flags)
+
+
+GOOD = u32(ENCAP, 2) + attr(C_LOCAL, V4["local"]) + attr(C_REMOTE, V4["remote"])
+TEN = struct.pack("=I", 10)
+
+
+def prefix(data, bits):
+    return nest(PREFIX, attr(ADDR, data), u8(LEN, bits))
+
+
+# What no client may send, beside what is right.
+MALFORMED = [
+    ("unknown attribute", u32(200, 1)),
+    ("attribute 0", u32(0, 1)),
+    ("the first attribute that does not exist", u32(MSS + 1, 1)),
+    ("a number too short", attr(FWMARK, b"\1\2")),
+    ("a number too long", attr(TTL, bytes(4))),
+    ("a number of no bytes", attr(IKEY)),
+    ("a number as nest", attr(IKEY | NESTED, TEN)),
+    ("a flag with a value", attr(NOKEY, TEN)),
+    ("encap 0", u32(ENCAP, 0)),
+    ("encap 4", u32(ENCAP, 4)),
+    ("payload 0", u32(PAYLOAD, 0)),
+    ("payload 3", u32(PAYLOAD, 3)),
+    ("df 0", u32(DF, 0)),
+    ("df 4", u32(DF, 4)),
+    ("frag 9", u32(FRAG, 9)),
+    ("encaplimit 257", u16(ENCAPLIMIT, 257)),
+    ("an address of 5 bytes", attr(C_REMOTE, bytes(range(5)))),
+    ("an address of 17 bytes", attr(C_LOCAL, bytes(range(17)))),
+    ("an address of 1000 bytes", attr(C_LOCAL, b"a" * 1000)),
+    ("flags of 4 bytes", attr(FLAGS, TEN)),
+    ("flags that do not exist", attr(FLAGS, struct.pack("=II", 0x80, 0x80))),
+    ("flags that are not selected", attr(FLAGS, struct.pack("=II", 1, 0))),
+    ("allow that is no nest", attr(ALLOW, TEN)),
+    ("allow without the flag of nests", attr(ALLOW, prefix(TEN, 8))),
+    ("unknown attribute in allow", nest(ALLOW, u32(7, 1))),
+    ("a prefix without a length", nest(ALLOW, nest(PREFIX, attr(ADDR, TEN)))),
+    ("a prefix without an address", nest(ALLOW, nest(PREFIX, u8(LEN, 8)))),
+    ("a prefix of nothing", nest(ALLOW, nest(PREFIX))),
+    ("a prefix of 33 bits", nest(ALLOW, prefix(TEN, 33))),
+    ("a prefix of 129 bits", nest(ALLOW, prefix(bytes(16), 129))),
+    ("a prefix of an address of 5 bytes", nest(ALLOW, prefix(bytes(5), 8))),
+    ("a prefix without the flag of nests", nest(ALLOW, attr(PREFIX, attr(ADDR, TEN) + u8(LEN, 8)))),
+    ("an unknown attribute in a prefix", nest(ALLOW, nest(
+        PREFIX, attr(ADDR, TEN), u8(LEN, 8), u32(9, 1)))),
+    ("the second prefix is wrong", nest(ALLOW, prefix(TEN, 8), prefix(TEN, 60))),
+    ("65 prefixes", nest(ALLOW, *[prefix(TEN, 8)] * 65)),
+    ("an attribute that is cut off", attr(IKEY, TEN, length=40)),
+    ("an attribute shorter than its header", struct.pack("=HH", 3, IKEY)),
+    ("trailing bytes", u8(TTL, 5) + b"\1\2\3"),
+    ("a dev of another netns", u32(LINK, 4711)),
+    ("a word for other encapsulations", u16(DPORT, 5)),
+]
+
+
+class Victim:
+    """A tunnel that refused requests must not touch."""
+
+    def __init__(self, ns):
+        self.clients = {"genl": Family(ns), "rtnl": Link(ns)}
+        self.family = self.clients["genl"]
+        ktap.eq(self.family.new(GOOD + u32(IKEY, 99), "victim").errno, 0, "a right request")
+        ktap.defer(self.family.do, DEL, name("victim"))
+        self.before = self.family.get()
+
+    def untouched(self, what):
+        ktap.eq(self.family.get(), self.before, f"the tunnel after {what}")
+        ktap.true(not self.family.exists("bad"), f"nothing is made by {what}")
+
+
+@ktap.case("what is malformed is refused, with words, and changes nothing")
+def malformed(ns):
+    victim = Victim(ns)
+    wrong = []
+    for what, blob in MALFORMED:
+        for api, client_ in victim.clients.items():
+            for request, seen in (("new", client_.new(GOOD + blob)), ("set", client_.set(blob))):
+                if not seen.errno or not seen.message:
+                    wrong.append(f"{what}: {api} {request}: {seen}")
+                victim.untouched(f"{what} ({api} {request})")
+    ktap.eq(wrong, [], "not refused, or without a word")
+
+
+# Whole requests: command, attributes; beside the conf.
+BAD_REQUESTS = [
+    ("get without a name", GET, []),
+    ("get of an unknown name", GET, [name("nosuch")]),
+    ("get of an unknown index", GET, [u32(A_IFINDEX, 0x7fffffff)]),
+    ("get of another kind of device", GET, [name("under0")]),
+    ("set of another kind of device", SET, [name("lo"), nest(A_CONF, u8(TTL, 3))]),
+    ("del of another kind of device", DEL, [name("lo")]),
+    ("del without a name", DEL, []),
+    ("a name too long", NEW, [name("a" * 16), nest(A_CONF, GOOD)]),
+    ("a name without its zero", NEW, [attr(A_IFNAME, b"abcd"), nest(A_CONF, GOOD)]),
+    ("a name that no device may have", NEW, [name("a/b"), nest(A_CONF, GOOD)]),
+    ("the empty name", NEW, [name(""), nest(A_CONF, GOOD)]),
+    ("a name in use", NEW, [name("under0"), nest(A_CONF, GOOD)]),
+    ("conf without the flag of nests", NEW, [name("bad"), attr(A_CONF, GOOD)]),
+    ("an attribute that new does not take", NEW, [name("bad"), u32(A_IFINDEX, 9)]),
+    ("an attribute that get does not take", GET, [name("victim"), nest(A_CONF, GOOD)]),
+    ("a netns that is none", NEW, [name("bad"), u32(4, 0), nest(A_CONF, GOOD)]),
+    ("a netns that is no file", NEW, [name("bad"), u32(4, 99999), nest(A_CONF, GOOD)]),
+    ("an unknown command", 77, []),
+]
+
+
+@ktap.case("wrong requests are refused, with words")
+def requests(ns):
+    victim = Victim(ns)
+    wrong = []
+    for what, command, attrs in BAD_REQUESTS:
+        seen = victim.family.do(command, *attrs)
+        if not seen.errno or not seen.message and command != 77:
+            wrong.append(f"{what}: {seen}")
+        victim.untouched(what)
+    ktap.eq(wrong, [], "not refused, or without a word")
+
+
+def random_attr(rand, depth=0):
+    kind = rand.choice([rand.randrange(0, 30), rand.randrange(0, 30), rand.randrange(1 << 16)])
+    if depth < 3 and rand.random() < 0.3:
+        data = b"".join(random_attr(rand, depth + 1) for _ in range(rand.randrange(4)))
+        kind |= NESTED * (rand.random() < 0.8)
+    else:
+        data = rand.randbytes(rand.choice([0, 1, 2, 4, 4, 4, 8, 16, 16, rand.randrange(64)]))
+    length = 4 + len(data)
+    if rand.random() < 0.1:
+        length = rand.randrange(1 << 16)
+    return attr(kind, data, length)
+
+
+def damaged(rand, blob):
+    """Cut off, or with some bits turned over."""
+    blob = bytearray(blob)
+    for _ in range(rand.randrange(3)):
+        blob[rand.randrange(len(blob))] ^= 1 << rand.randrange(8)
+    return bytes(blob[:rand.choice([len(blob), rand.randrange(len(blob))])])
+
+
+WHOLE = (GOOD + u32(IKEY, 7) + u32(OKEY, 8) + u8(TTL, 3) + u16(ENCAPLIMIT, 256)
+         + attr(FLAGS, struct.pack("=II", 3, 3)) + nest(ALLOW, prefix(TEN, 8), prefix(bytes(16), 64)))
+
+
+@ktap.table("{0} random and {1} damaged requests harm nobody", [(300, 300)])
+def fuzz(ns, made_up, damaged_ones):
+    rand = random.Random(20)
+    victim = Victim(ns)
+    blobs = [b"".join(random_attr(rand) for _ in range(rand.randrange(1, 5)))
+             for _ in range(made_up)] + [damaged(rand, WHOLE) for _ in range(damaged_ones)]
+    taken = 0
+    for number, blob in enumerate(blobs):
+        client_ = victim.clients[("genl", "rtnl")[number % 2]]
+        if not client_.new(blob).errno:
+            ktap.eq(victim.family.do(DEL, name("bad")).errno, 0, "deletion of what was made")
+        if client_.set(blob).errno:
+            victim.untouched(f"blob {number}: {blob.hex()}")
+        else:
+            taken += 1
+            victim.before = victim.family.get()
+    ktap.diag(f"{taken} of {len(blobs)} requests were valid")
+    # What is shown of it still is a configuration.
+    ktap.true(ns.tunctl("show", "victim"), "the tunnel is shown")
+
+
+# ---- long dumps ----
+
+@ktap.case("a dump has each of 300 tunnels once, with and without statistics")
+def dumps(_):
+    many = net.Namespace("many")
+    names = [f"m{number}" for number in range(300)]
+    prefixes = ",".join(f"10.{number}.0.0/16" for number in range(10))
+    many.ip(*(f"link add {dev} type xtun encap gre local 192.0.2.1 remote 192.0.2.9 "
+              f"key {number} allow {prefixes}" for number, dev in enumerate(names)))
+    for command in ("show", "stats"):
+        ktap.eq([tunnel["ifname"] for tunnel in many.tunctl(command)], names, f"tunctl {command}")
+    shown = many.tunctl("show")
+    ktap.eq([tunnel["conf"]["key"] for tunnel in shown], list(range(300)), "keys")
+    # Older kernels do not dump links in the order of their making.
+    links = sorted(many.ip_json("link", "show", "type", "xtun"), key=lambda link: link["ifindex"])
+    ktap.eq([link["linkinfo"]["info_data"] for link in links],
+            [tunnel["conf"] for tunnel in shown], "configurations")
+
+
+# ---- namespaces and privilege ----
+
+@ktap.case("a tunnel is made in another netns, and says where its underlay is")
+def other_netns(ns):
+    inside = net.Namespace("inside")
+    family = Family(ns)
+    with open(f"/run/netns/{inside}", "rb") as file:
+        seen = family.do(NEW, name("n0"), u32(4, file.fileno()), attr(A_CONF | NESTED, GOOD))
+    ktap.eq(seen, Answer(0, "", None), "new")
+    ktap.true(not family.exists("n0"), "it is not here")
+    shown, = inside.tunctl("show")
+    link = inside.link("n0")
+    ktap.eq(shown["link-netnsid"], link["link_netnsid"], "link-netnsid")
+    ids = {int(id_): nsname for id_, nsname in re.findall(
+        r"nsid (\d+) .*name:? ([^\s)]+)", inside.check("ip", "netns", "list-id"))}
+    ktap.eq(ids.get(shown["link-netnsid"]), str(ns), "netns of this id")
+    ktap.eq(shown["conf"], link["linkinfo"]["info_data"], "configuration")
+    # Within one netns there is nothing to say.
+    ns.tunctl("add", "n1", *"encap gre local 192.0.2.1 remote 192.0.2.7".split())
+    ktap.defer(ns.ip, "link del n1")
+    ktap.true("link-netnsid" not in ns.tunctl("show", "n1")[0], "no id")
+
+
+class UserNamespace:
+    """The root of a user namespace, who is nobody outside, and its netns."""
+
+    def __init__(self, ns):
+        self.host = ns
+        process = ns.spawn("unshare", "--user", "--map-root-user", "--net",
+                           "sh", "-c", "echo pid $$; exec sleep 1000")
+        self.pid = process.wait_output(r"pid (\d+)")[1]
+
+    def run(self, *argv, own_netns=True):
+        """In its own netns, or as the same user in the netns of the host."""
+        return self.host.run("nsenter", "-t", self.pid, "-U", *(["-n"] if own_netns else []),
+                             "--preserve-credentials", *argv)
+
+
+TUNNEL = "encap gre local 192.0.2.1 remote 192.0.2.9 key 55".split()
+
+
+def denied(seen, what):
+    ktap.true(seen.returncode, f"{what} is refused")
+    ktap.contains(seen.stderr.lower(), "permi" if "privileged" not in seen.stderr else "privileged",
+                  f"what is said of {what}")
+
+
+# Commands that change something, each for both ways to tell it.
+ORDERS = [["tunctl", "add", "p0", *TUNNEL], ["ip", "link", "add", "p0", "type", "xtun", *TUNNEL],
+          ["tunctl", "set", "guarded", "ttl", "9"],
+          ["ip", "link", "set", "guarded", "type", "xtun", "ttl", "9"],
+          ["tunctl", "del", "guarded"], ["ip", "link", "del", "guarded"]]
+
+
+@ktap.case("users without privilege may look and not touch")
+def unprivileged(ns):
+    ns.tunctl("add", "guarded", *"encap gre local 192.0.2.1 remote 192.0.2.8".split())
+    ktap.defer(ns.ip, "link del guarded")
+    before = ns.tunctl("show")
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    for order in ORDERS:
+        denied(ns.run(*user, *order), " ".join(order[:3]))
+    for order in (["show"], ["stats", "guarded"]):
+        seen = ns.run(*user, "tunctl", *order)
+        ktap.eq(seen.returncode, 0, f"tunctl {order} ({seen.stderr})")
+    ktap.eq(ns.tunctl("show"), before, "tunnels")
+
+
+@ktap.case("the root of a user namespace rules its own netns only")
+def user_namespace(ns):
+    ns.tunctl("add", "guarded", *"encap gre local 192.0.2.1 remote 192.0.2.8".split())
+    ktap.defer(ns.ip, "link del guarded")
+    before = ns.tunctl("show")
+    user = UserNamespace(ns)
+    for order in ORDERS:
+        denied(user.run(*order, own_netns=False), " ".join(order[:3]))
+    ktap.eq(ns.tunctl("show"), before, "tunnels of the host")
+    for order in ORDERS[:1] + [["tunctl", "set", "p0", "ttl", "9"],
+                               ["ip", "link", "set", "p0", "type", "xtun", "tos", "0x20"],
+                               ["tunctl", "show", "p0"], ["ip", "link", "del", "p0"]]:
+        seen = user.run(*order)
+        ktap.eq(seen.returncode, 0, f"{' '.join(order[:3])} in its own netns ({seen.stderr})")
+
+
+@ktap.case("who was given a tunnel does not rule its underlay")
+def given(ns):
+    user = UserNamespace(ns)
+    ns.run("tunctl", "add", "g0", "netns", user.pid, *TUNNEL)
+    shown = user.run("tunctl", "-j", "show", "g0").stdout
+    ktap.contains(shown, "link-netnsid", "the tunnel that was given")
+    for words in ("ttl 9", "key 56", "remote 192.0.2.10", "encap ip nokey"):
+        for order in (["tunctl", "set", "g0"], ["ip", "link", "set", "g0", "type", "xtun"]):
+            denied(user.run(*order, *words.split()), f"{order[0]} {words}")
+    ktap.eq(user.run("tunctl", "-j", "show", "g0").stdout, shown, "the tunnel afterwards")
+    # What is the device's alone is theirs.
+    for order in (["ip", "link", "set", "g0", "up"], ["ip", "addr", "add", "10.9.0.1/24", "dev", "g0"],
+                  ["tunctl", "del", "g0"]):
+        seen = user.run(*order)
+        ktap.eq(seen.returncode, 0, f"{' '.join(order[:3])} ({seen.stderr})")
+
+
+ktap.main(setup)
