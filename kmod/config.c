@@ -392,6 +392,10 @@ static int xtun_check_flags(const struct xtun_encap_ops *ops,
 static int xtun_check_family(const struct xtun_params *p, struct nlattr **tb,
 			     struct netlink_ext_ack *extack)
 {
+	if (p->family == AF_INET6 && !ipv6_mod_enabled()) {
+		NL_SET_ERR_MSG(extack, "IPv6 is disabled on this system");
+		return -EAFNOSUPPORT;
+	}
 	if (p->family == AF_INET && p->flowlabel != XTUN_FLOWLABEL_AUTO) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_FLOWLABEL],
 				    "flowlabel: IPv4 has none; say flowlabel auto");

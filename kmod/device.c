@@ -116,6 +116,8 @@ static void xtun_dev_uninit(struct net_device *dev)
 	 */
 	if (dev->reg_state == NETREG_UNINITIALIZED)
 		synchronize_net();
+	/* The underlay's netns may go before the device is freed. */
+	dst_cache_reset_now(&conf->dst_cache);
 }
 
 /* Nobody can reach the device any more. */
@@ -375,6 +377,7 @@ int xtun_create(struct net *net, struct net_device *dev,
 
 	tun->dev = dev;
 	tun->net = net;
+	tun->link_mtu = ETH_DATA_LEN;
 	conf = xtun_conf_new(tun, NULL, attrs, extack);
 	if (IS_ERR(conf))
 		return PTR_ERR(conf);
@@ -400,15 +403,16 @@ int xtun_create(struct net *net, struct net_device *dev,
 	xtun_apply(tun);
 
 	err = register_netdevice(dev);
-	if (err) {
-		/* The destructor may have freed it already. */
+	/* Once it was registered, the destructor will run and free it; before
+	 * that, it may have run already.
+	 */
+	if (err && dev->reg_state == NETREG_UNINITIALIZED) {
 		conf = rtnl_dereference(tun->conf);
 		RCU_INIT_POINTER(tun->conf, NULL);
 		if (conf)
 			xtun_conf_free(conf);
-		return err;
 	}
-	return 0;
+	return err;
 }
 
 /* Begin to change the payload, which makes another type of device of it. */
@@ -422,6 +426,11 @@ static int xtun_pre_type_change(struct net_device *dev,
 			       "payload: set the device down before changing it");
 		return -EBUSY;
 	}
+	if (netdev_master_upper_dev_get(dev)) {
+		NL_SET_ERR_MSG(extack,
+			       "payload: release the device from its master first");
+		return -EBUSY;
+	}
 	err = notifier_to_errno(call_netdevice_notifiers(NETDEV_PRE_TYPE_CHANGE,
 							 dev));
 	if (err)
@@ -432,6 +441,8 @@ static int xtun_pre_type_change(struct net_device *dev,
 
 static void xtun_type_change(struct net_device *dev, bool eth)
 {
+	dev_uc_flush(dev);
+	dev_mc_flush(dev);
 	if (eth) {
 		xtun_setup_eth(dev);
 		eth_hw_addr_random(dev);

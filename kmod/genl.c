@@ -13,9 +13,9 @@
 
 static struct genl_family xtun_family;
 
-/* Where a dump goes on. */
+/* Where a dump goes on: how many devices of the netns it has passed. */
 struct xtun_dump {
-	int ifindex;
+	unsigned int passed;
 };
 
 static struct xtun_dev *xtun_find(struct genl_info *info)
@@ -211,37 +211,30 @@ static int xtun_get_one(struct genl_info *info,
 	return err;
 }
 
-/* Devices by index, so that what comes and goes meanwhile confuses nobody. */
-static struct net_device *xtun_next(struct net *net, int ifindex)
-{
-	struct net_device *dev, *next = NULL;
-
-	for_each_netdev(net, dev) {
-		if (xtun_is(dev) && dev->ifindex > ifindex &&
-		    (!next || dev->ifindex < next->ifindex))
-			next = dev;
-	}
-	return next;
-}
-
 static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 		     const struct xtun_answer *answer)
 {
 	struct xtun_dump *dump = (struct xtun_dump *)cb->ctx;
 	struct net *net = sock_net(skb->sk);
+	unsigned int passed = 0, at;
 	struct net_device *dev;
 	int err = 0;
 
 	rtnl_lock();
 	cb->seq = net->dev_base_seq;
-	while ((dev = xtun_next(net, dump->ifindex))) {
+	for_each_netdev(net, dev) {
+		if (passed++ < dump->passed || !xtun_is(dev))
+			continue;
+		at = skb->len;
 		err = xtun_put_message(skb, netdev_priv(dev), answer,
 				       NETLINK_CB(cb->skb).portid,
 				       cb->nlh->nlmsg_seq, NLM_F_MULTI,
 				       answer->cmd);
 		if (err)
 			break;
-		dump->ifindex = dev->ifindex;
+		/* Devices came or went: who asked is told to ask again. */
+		nl_dump_check_consistent(cb, (void *)(skb->data + at));
+		dump->passed = passed;
 	}
 	rtnl_unlock();
 	return skb->len ?: err;
@@ -268,7 +261,8 @@ int xtun_nl_stats_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 }
 
 /* The netns that a new device goes into. */
-static struct net *xtun_dest_net(struct genl_info *info)
+static struct net *xtun_dest_net(const struct sk_buff *skb,
+				 struct genl_info *info)
 {
 	const struct nlattr *fd = info->attrs[XTUN_A_TUNNEL_NETNS_FD];
 	struct net *net;
@@ -282,7 +276,7 @@ static struct net *xtun_dest_net(struct genl_info *info)
 				    "netns: this is no network namespace");
 		return net;
 	}
-	if (!ns_capable(net->user_ns, CAP_NET_ADMIN)) {
+	if (!netlink_ns_capable(skb, net->user_ns, CAP_NET_ADMIN)) {
 		NL_SET_ERR_MSG_ATTR(info->extack, fd,
 				    "netns: you are not privileged there");
 		put_net(net);
@@ -337,15 +331,19 @@ int xtun_nl_new_doit(struct sk_buff *skb, struct genl_info *info)
 	struct net *net;
 	int err;
 
-	net = xtun_dest_net(info);
+	net = xtun_dest_net(skb, info);
 	if (IS_ERR(net))
 		return PTR_ERR(net);
 
 	rtnl_lock();
 	dev = xtun_make(info, net);
-	err = IS_ERR(dev) ? PTR_ERR(dev) :
-			    xtun_reply(info, netdev_priv(dev),
-				       &xtun_answer_tunnel, XTUN_CMD_NEW);
+	err = PTR_ERR_OR_ZERO(dev);
+	if (!err) {
+		err = xtun_reply(info, netdev_priv(dev), &xtun_answer_tunnel,
+				 XTUN_CMD_NEW);
+		if (err)
+			unregister_netdevice(dev);
+	}
 	rtnl_unlock();
 	put_net(net);
 	return err;

@@ -37,7 +37,7 @@ static bool xtun_mute4(const struct sk_buff *skb)
 	return !icmph || icmp_is_err(icmph->type);
 }
 
-/* RFC 4443 section 2.4 e; a packet-too-big may answer multicast. */
+/* RFC 4443 section 2.4 e; who answers for a group has no address to do so. */
 static bool xtun_mute6(const struct sk_buff *skb)
 {
 	const struct ipv6hdr *ip6h = ipv6_hdr(skb);
@@ -46,7 +46,9 @@ static bool xtun_mute6(const struct sk_buff *skb)
 	__be16 frag;
 	int at;
 
-	if (ipv6_addr_any(&ip6h->saddr) || ipv6_addr_is_multicast(&ip6h->saddr))
+	if (ipv6_addr_any(&ip6h->saddr) ||
+	    ipv6_addr_is_multicast(&ip6h->saddr) ||
+	    ipv6_addr_is_multicast(&ip6h->daddr))
 		return true;
 	at = ipv6_skip_exthdr(skb, skb_network_offset(skb) + sizeof(*ip6h),
 			      &nexthdr, &frag);
@@ -173,12 +175,13 @@ static void xtun_tell_too_big(const struct xtun_cx *cx, u32 mtu)
 	bool v4 = cx->proto == htons(ETH_P_IP);
 
 	if (cx->conf->p.payload == XTUN_PAYLOAD_ETH && !xtun_was_routed(cx)) {
-		if (v4 ? !xtun_mute4(cx->skb) : !xtun_mute6(cx->skb))
+		if (!is_multicast_ether_addr(eth_hdr(cx->skb)->h_dest) &&
+		    !(v4 ? xtun_mute4(cx->skb) : xtun_mute6(cx->skb)))
 			xtun_too_big_frame(cx, mtu);
 	} else if (v4) {
 		icmp_ndo_send(cx->skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED,
 			      htonl(mtu));
-	} else {
+	} else if (ipv6_mod_enabled()) {
 		icmpv6_ndo_send(cx->skb, ICMPV6_PKT_TOOBIG, 0, mtu);
 	}
 }

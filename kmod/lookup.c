@@ -197,16 +197,17 @@ static struct xtun_conf *xtun_lookup_one(const struct xtun_match *match)
 	return conf && conf->tun->dev->flags & IFF_UP ? conf : NULL;
 }
 
-/* A packet from a VRF has two links: the VRF's device and the port. */
+/* A packet from a port of a VRF has two links: the VRF's device and the port. */
 static struct xtun_conf *xtun_lookup_links(struct xtun_match *match,
 					   const struct sk_buff *skb)
 {
+	int port = xtun_route_port(skb, match->family);
 	struct xtun_conf *conf;
 
 	match->link = skb->dev->ifindex;
 	conf = xtun_lookup_one(match);
-	if (!conf && skb->skb_iif && skb->skb_iif != match->link) {
-		match->link = skb->skb_iif;
+	if (!conf && port) {
+		match->link = port;
 		conf = xtun_lookup_one(match);
 	}
 	return conf;
@@ -318,6 +319,8 @@ static bool xtun_sends(const struct xtun_conf *conf, const struct xtun_hdr *h)
 	u8 keying = conf->p.has_okey ? conf->ops->keying : XTUN_KEY_NONE;
 	int i;
 
+	if (h->payload != conf->p.payload)
+		return false;
 	for (i = 0; i < h->n_ids; i++) {
 		if (h->ids[i].keying == keying &&
 		    (!conf->p.has_okey || h->ids[i].key == conf->p.okey))

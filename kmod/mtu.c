@@ -7,6 +7,7 @@
 #include <net/fib_notifier.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
+#include <net/nexthop.h>
 
 #include "xtun.h"
 
@@ -19,12 +20,30 @@ static void xtun_mtu_later(struct xtun_net *xn)
 		queue_delayed_work(system_wq, &xn->mtu_work, XTUN_MTU_DELAY);
 }
 
-/* RTNL may be waiting for this work to end, as when the netns goes away. */
+/*
+ * Under routes that change all the time, registration gives up on telling of
+ * those that are there; then it is tried again later.
+ */
+static int xtun_mtu_watch_fib(struct xtun_net *xn)
+{
+	int err = register_fib_notifier(xn->net, &xn->fib_nb, NULL, NULL);
+
+	xn->fib_watched = !err;
+	if (err != -EBUSY)
+		return err;
+	if (READ_ONCE(xn->watching))
+		queue_delayed_work(system_wq, &xn->mtu_work, HZ);
+	return 0;
+}
+
 static void xtun_mtu_work(struct work_struct *work)
 {
 	struct xtun_net *xn = container_of(to_delayed_work(work),
 					   struct xtun_net, mtu_work);
 	struct xtun_dev *tun;
+
+	if (!xn->fib_watched)
+		xtun_mtu_watch_fib(xn);
 
 	rtnl_lock();
 	list_for_each_entry(tun, &xn->tunnels, list) {
@@ -38,6 +57,13 @@ static int xtun_fib_event(struct notifier_block *nb, unsigned long event,
 			  void *info)
 {
 	xtun_mtu_later(container_of(nb, struct xtun_net, fib_nb));
+	return NOTIFY_DONE;
+}
+
+static int xtun_nexthop_event(struct notifier_block *nb, unsigned long event,
+			      void *info)
+{
+	xtun_mtu_later(container_of(nb, struct xtun_net, nexthop_nb));
 	return NOTIFY_DONE;
 }
 
@@ -63,7 +89,7 @@ static struct notifier_block xtun_netdev_nb = {
 /* What the device's MTU has to be now, in bytes. */
 static unsigned int xtun_mtu_wanted(const struct xtun_conf *conf)
 {
-	unsigned int link;
+	struct xtun_dev *tun = conf->tun;
 
 	if (conf->p.mtu)
 		return conf->p.mtu;
@@ -71,8 +97,8 @@ static unsigned int xtun_mtu_wanted(const struct xtun_conf *conf)
 		return ETH_DATA_LEN;
 
 	/* IPv6 packets of 1280 bytes get through whatever the underlay. */
-	link = xtun_route_link_mtu(conf);
-	return max_t(int, (int)link - conf->overhead, IPV6_MIN_MTU);
+	tun->link_mtu = xtun_route_link_mtu(conf) ?: tun->link_mtu;
+	return max_t(int, (int)tun->link_mtu - conf->overhead, IPV6_MIN_MTU);
 }
 
 /**
@@ -113,10 +139,20 @@ bool xtun_mtu_follow(struct xtun_dev *tun)
  */
 int xtun_mtu_net_init(struct xtun_net *xn)
 {
+	int err;
+
 	INIT_DELAYED_WORK(&xn->mtu_work, xtun_mtu_work);
 	xn->fib_nb.notifier_call = xtun_fib_event;
+	xn->nexthop_nb.notifier_call = xtun_nexthop_event;
 	WRITE_ONCE(xn->watching, true);
-	return register_fib_notifier(xn->net, &xn->fib_nb, NULL, NULL);
+
+	err = register_nexthop_notifier(xn->net, &xn->nexthop_nb, NULL);
+	if (err)
+		return err;
+	err = xtun_mtu_watch_fib(xn);
+	if (err)
+		unregister_nexthop_notifier(xn->net, &xn->nexthop_nb);
+	return err;
 }
 
 /**
@@ -127,12 +163,16 @@ int xtun_mtu_net_init(struct xtun_net *xn)
  */
 void xtun_mtu_net_exit(struct xtun_net *xn)
 {
-	unregister_fib_notifier(xn->net, &xn->fib_nb);
-
 	/* Events of devices come under RTNL. */
 	rtnl_lock();
 	WRITE_ONCE(xn->watching, false);
 	rtnl_unlock();
+	cancel_delayed_work_sync(&xn->mtu_work);
+
+	unregister_nexthop_notifier(xn->net, &xn->nexthop_nb);
+	if (xn->fib_watched)
+		unregister_fib_notifier(xn->net, &xn->fib_nb);
+	/* An event of a route may have been on its way. */
 	cancel_delayed_work_sync(&xn->mtu_work);
 }
 

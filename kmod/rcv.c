@@ -180,9 +180,10 @@ static __be16 xtun_behind_tags(struct sk_buff *skb, unsigned int *offset)
 /* RFC 6040 section 4.2. Frames without an IP header have no ECN. */
 static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer)
 {
+	__be16 proto, outermost = skb->protocol;
 	unsigned int offset;
-	__be16 proto;
 	u8 inner;
+	int rc;
 
 	proto = xtun_behind_tags(skb, &offset);
 	if (proto == htons(ETH_P_IP)) {
@@ -198,8 +199,11 @@ static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer)
 	} else {
 		return XTUN_OK;
 	}
-	return INET_ECN_decapsulate(skb, outer, inner) > 1 ? XTUN_RX_ECN :
-							     XTUN_OK;
+	/* It would look for tags where those of the outer frame have been. */
+	skb->protocol = proto;
+	rc = INET_ECN_decapsulate(skb, outer, inner);
+	skb->protocol = outermost;
+	return rc > 1 ? XTUN_RX_ECN : XTUN_OK;
 }
 
 static enum xtun_reason xtun_rx_frame(struct sk_buff *skb,

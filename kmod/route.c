@@ -132,6 +132,9 @@ static unsigned int xtun_dst_link_mtu(const struct dst_entry *dst)
 {
 	unsigned int mtu = 0;
 
+	/* What IPsec adds only its own route knows. */
+	if (dst_xfrm(dst))
+		return dst_mtu(dst);
 	if (dst->ops->family == AF_INET6) {
 		const struct rt6_info *rt6;
 		struct fib6_info *f6i;
@@ -153,7 +156,7 @@ static unsigned int xtun_dst_link_mtu(const struct dst_entry *dst)
  * @conf: a configured configuration
  *
  * Context: RTNL.
- * Return: bytes of outer packet; that of Ethernet when nothing is known.
+ * Return: bytes of outer packet, or 0 when nothing is known.
  */
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 {
@@ -166,14 +169,14 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 		dst = xtun_route_lookup(conf, &saddr, &conf->p.remote);
 		if (!IS_ERR(dst)) {
 			mtu = dst->dev == conf->tun->dev ?
-			      ETH_DATA_LEN : xtun_dst_link_mtu(dst);
+			      0 : xtun_dst_link_mtu(dst);
 			dst_release(dst);
 			return mtu;
 		}
 	}
 
 	link = __dev_get_by_index(conf->tun->net, conf->p.link);
-	return link ? READ_ONCE(link->mtu) : ETH_DATA_LEN;
+	return link ? READ_ONCE(link->mtu) : 0;
 }
 
 static void xtun_learn4(const struct xtun_conf *conf, struct sk_buff *skb,
@@ -377,6 +380,19 @@ void xtun_route_addrs(const struct sk_buff *skb, struct xtun_match *match)
 		match->local.in6 = ipv6_hdr(skb)->daddr;
 		match->remote.in6 = ipv6_hdr(skb)->saddr;
 	}
+}
+
+/**
+ * xtun_route_port() - the port of a VRF that a received packet came through
+ * @skb: packet on its way through the IP stack
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: BH disabled.
+ * Return: its ifindex, or 0 when the packet came through no VRF.
+ */
+int xtun_route_port(const struct sk_buff *skb, u8 family)
+{
+	return family == AF_INET ? inet_sdif(skb) : inet6_sdif(skb);
 }
 
 /**

@@ -300,21 +300,37 @@ static struct sk_buff *xtun_fragment(struct xtun_cx *cx, unsigned int mtu)
 	return list;
 }
 
-static int xtun_tx_fragment(struct xtun_cx *cx, unsigned int limit)
+/* Nothing but the packet that its header tells of goes into fragments. */
+static enum xtun_reason xtun_tx_prepare_fragments(const struct xtun_cx *cx)
 {
 	unsigned int hlen = ip_hdrlen(cx->skb);
+	unsigned int len = ntohs(ip_hdr(cx->skb)->tot_len);
+	struct sk_buff *skb = cx->skb;
+
+	if (len < hlen || cx->l3_off + len > skb->len)
+		return XTUN_TX_INNER_MALFORMED;
+	if (pskb_trim_rcsum(skb, cx->l3_off + len) ||
+	    skb_ensure_writable(skb, cx->l3_off + hlen))
+		return XTUN_TX_NO_MEMORY;
+	if (skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_help(skb))
+		return XTUN_TX_NO_MEMORY;
+	return XTUN_OK;
+}
+
+static int xtun_tx_fragment(struct xtun_cx *cx, unsigned int limit)
+{
+	enum xtun_reason reason;
 	struct sk_buff *list;
 
 	if (skb_is_gso(cx->skb))
 		return xtun_tx_segment(cx);
 
 	/* RFC 791: a fragment carries 8 bytes at least. */
-	if (limit < cx->l3_off + hlen + 8)
+	if (limit < cx->l3_off + ip_hdrlen(cx->skb) + 8)
 		return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
-	if (skb_ensure_writable(cx->skb, cx->l3_off + hlen) ||
-	    (cx->skb->ip_summed == CHECKSUM_PARTIAL &&
-	     skb_checksum_help(cx->skb)))
-		return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_MEMORY);
+	reason = xtun_tx_prepare_fragments(cx);
+	if (reason)
+		return xtun_drop(cx->tun, cx->skb, reason);
 
 	list = xtun_fragment(cx, limit - cx->l3_off);
 	if (!list)

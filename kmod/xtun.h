@@ -209,6 +209,7 @@ struct xtun_pcpu {
  * @oseq: sequence number of the next packet to send
  * @iseq: sequence number after the last received one, with XTUN_ISEQ_SEEN
  * @list: in struct xtun_net, under RTNL
+ * @link_mtu: MTU of the underlay in bytes when it was last known, under RTNL
  * @setting_mtu: it is the module that changes the MTU, under RTNL
  * @loop_told: a route loop was logged
  */
@@ -221,6 +222,7 @@ struct xtun_dev {
 	atomic_t oseq;
 	atomic64_t iseq;
 	struct list_head list;
+	unsigned int link_mtu;
 	bool setting_mtu;
 	bool loop_told;
 };
@@ -235,6 +237,8 @@ struct xtun_dev {
  * @shape_users: how many tunnels have each of them, under RTNL
  * @hooks: how many tunnels need the input hook, by family, under RTNL
  * @fib_nb: watches routes
+ * @fib_watched: @fib_nb is registered
+ * @nexthop_nb: watches nexthop objects
  * @mtu_work: adapts the devices' MTU
  * @watching: work may be queued, under RTNL
  * @secret: of xtun_flow_tag()
@@ -246,6 +250,8 @@ struct xtun_net {
 	unsigned int shape_users[XTUN_KEYINGS][8];
 	unsigned int hooks[2];
 	struct notifier_block fib_nb;
+	bool fib_watched;
+	struct notifier_block nexthop_nb;
 	struct delayed_work mtu_work;
 	bool watching;
 	u64 secret[XTUN_TAG_WORDS];
@@ -362,7 +368,6 @@ struct xtun_cx {
 /**
  * struct xtun_encap_ops - an encapsulation
  * @name: as in the grammar
- * @id: enum xtun_encap
  * @wire: form of its headers
  * @payloads: BIT(enum xtun_payload) for each it carries
  * @keying: how its key is matched
@@ -376,7 +381,6 @@ struct xtun_cx {
  */
 struct xtun_encap_ops {
 	const char *name;
-	u8 id;
 	const struct xtun_wire *wire;
 	u8 payloads;
 	u8 keying;
@@ -472,6 +476,7 @@ bool xtun_route_quote(struct sk_buff *skb, u8 family,
 		      unsigned int *len, u8 *ipproto);
 void xtun_route_addrs(const struct sk_buff *skb, struct xtun_match *match);
 u8 xtun_route_tos_in(const struct sk_buff *skb, u8 family);
+int xtun_route_port(const struct sk_buff *skb, u8 family);
 
 /* encaplimit.c */
 int xtun_encaplimit_out(struct xtun_cx *cx);

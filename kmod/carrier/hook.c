@@ -98,14 +98,16 @@ static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p)
 			     &reason);
 	if (!conf)
 		return NF_ACCEPT;
-	if (!xtun_confirm(skb)) {
+	/* What a queue to user space gives back comes in process context. */
+	local_bh_disable();
+	if (xtun_confirm(skb)) {
+		skb_orphan(skb);
+		skb_pull_rcsum(skb, p->offset);
+		xtun_rcv(skb, conf, &h, reason);
+	} else {
 		xtun_drop(conf->tun, skb, XTUN_RX_CONNTRACK);
-		return NF_STOLEN;
 	}
-
-	skb_orphan(skb);
-	skb_pull_rcsum(skb, p->offset);
-	xtun_rcv(skb, conf, &h, reason);
+	local_bh_enable();
 	return NF_STOLEN;
 }
 
@@ -125,6 +127,30 @@ static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 	return xtun_hook(skb, &p);
 }
 
+/*
+ * The header after all extension headers. Not for us are packets that have not
+ * reached the last segment of a routing header, and what AH protects, which
+ * comes by again once it has been verified.
+ */
+static bool xtun_find6(struct sk_buff *skb, struct xtun_hooked *p)
+{
+	int proto, flags = IP6_FH_F_SKIP_RH;
+	unsigned short frag = 0;
+	unsigned int at = 0;
+
+	if (!ipv6_ext_hdr(p->proto))
+		return true;
+	if (ipv6_find_hdr(skb, &at, NEXTHDR_ROUTING, NULL, &flags) ==
+	    NEXTHDR_ROUTING)
+		return false;
+
+	flags = IP6_FH_F_AUTH;
+	p->offset = 0;
+	proto = ipv6_find_hdr(skb, &p->offset, -1, &frag, &flags);
+	p->proto = proto;
+	return proto >= 0 && !frag;
+}
+
 static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
 			       const struct nf_hook_state *state)
 {
@@ -134,16 +160,8 @@ static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
 		.offset = sizeof(struct ipv6hdr),
 	};
 
-	if (ipv6_ext_hdr(p.proto)) {
-		unsigned short frag = 0;
-		int proto;
-
-		p.offset = 0;
-		proto = ipv6_find_hdr(skb, &p.offset, -1, &frag, NULL);
-		if (proto < 0 || frag)
-			return NF_ACCEPT;
-		p.proto = proto;
-	}
+	if (!xtun_find6(skb, &p))
+		return NF_ACCEPT;
 	if (xtun_is_icmp(&p)) {
 		xtun_hook_icmp(skb, &p);
 		return NF_ACCEPT;

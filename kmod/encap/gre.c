@@ -187,7 +187,6 @@ const struct xtun_wire xtun_gre_wire = {
 
 const struct xtun_encap_ops xtun_gre_ops = {
 	.name = "gre",
-	.id = XTUN_ENCAP_GRE,
 	.wire = &xtun_gre_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),
 	.keying = XTUN_KEY_FULL,
@@ -200,7 +199,6 @@ const struct xtun_encap_ops xtun_gre_ops = {
 
 const struct xtun_encap_ops xtun_nvgre_ops = {
 	.name = "nvgre",
-	.id = XTUN_ENCAP_NVGRE,
 	.wire = &xtun_gre_wire,
 	.payloads = BIT(XTUN_PAYLOAD_ETH),
 	.keying = XTUN_KEY_VSID,

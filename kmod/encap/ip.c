@@ -34,7 +34,6 @@ const struct xtun_wire xtun_ip_wire = {
 
 const struct xtun_encap_ops xtun_ip_ops = {
 	.name = "ip",
-	.id = XTUN_ENCAP_IP,
 	.wire = &xtun_ip_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP),
 	.prepare = xtun_ip_prepare,
