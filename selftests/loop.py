@@ -168,13 +168,14 @@ def hairpin(lab, family, inner):
     # IPv6 refuses a gateway that it knows to be at another device: first the
     # inner routes, then those to the gateways.
     ns.ip(net.address_line(tunnel.dev, own), f"route replace default via {peer.v6} dev under0")
+    # With the last address the kernel takes the routes away: it goes after them.
+    ktap.defer(ns.ip, f"addr del {own} dev {tunnel.dev}")
     for prefix, way in ((near_net, f"{gateway(family, inner, near)} dev {tunnel.dev} onlink"),
                         (far_net, f"{gateway(family, inner, far)} dev {tunnel.dev} onlink"),
                         (near, f"via {router} dev under0"),
                         (far, f"via {router} dev under0 mtu {PATH}")):
         ns.ip(f"route add {prefix} {way}")
         ktap.defer(ns.ip, f"route del {prefix}")
-    ktap.defer(ns.ip, f"addr del {own} dev {tunnel.dev}")
     limit = PATH - {"v4": 20, "v6": 40}[family] - 8
 
     def through(size):
