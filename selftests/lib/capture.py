@@ -118,9 +118,10 @@ def write_pcap(path, packets, linktype=101):
             file.write(struct.pack("=IIII", number, 0, len(packet), len(packet)) + packet)
 
 
-# Every checksum is looked at; nothing is guessed from earlier packets.
+# Every checksum is looked at; no packet is judged by earlier ones.
 _TSHARK = ["tshark", "-n", "-o", "ip.check_checksum:TRUE",
-           "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
+           "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE",
+           "-o", "tcp.analyze_sequence_numbers:FALSE"]
 
 
 def tshark(packets, *argv, linktype=101):
