@@ -169,7 +169,10 @@ static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
 	return xtun_hook(skb, &p);
 }
 
-/* After all filters, and before conntrack's confirmation at INT_MAX. */
+/*
+ * After all filters. Conntrack confirms at INT_MAX for IPv4, and for IPv6 at
+ * this same place, before or after us: xtun_confirm() takes either.
+ */
 static const struct nf_hook_ops xtun_hook_ops[] = {
 	{
 		.hook = xtun_hook4,
