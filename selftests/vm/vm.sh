@@ -73,19 +73,13 @@ cleanup()
 	[ -z "$RUN" ] || rm -rf "$RUN"
 }
 
-# One machine at a time: two would take each other's processors. Who has more
-# of them writes a number into vm.slots in the cache folder.
+# One machine at a time: two would take each other's processors, and tests
+# would starve.
 take_lock()
 {
-	local slot slots
-
-	slots=$(cat "$CACHE/vm.slots" 2>/dev/null || echo 1)
-	for slot in $(seq "$slots"); do
-		exec 9>>"$CACHE/vm.lock.$slot"
-		flock -n 9 && return
-	done
+	exec 9>>"$CACHE/vm.lock"
+	flock -n 9 && return
 	say "waiting for another virtual machine to end ($(cat "$CACHE/vm.holder" 2>/dev/null))"
-	exec 9>>"$CACHE/vm.lock.$((RANDOM % slots + 1))"
 	flock 9
 }
 
