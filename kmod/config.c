@@ -450,10 +450,6 @@ static int xtun_check_ends(const struct xtun_params *p,
 			       "remote: give the peer's address, or local and remote any");
 		return -EDESTADDRREQ;
 	}
-	if (xtun_addr_is_any(&p->local) && xtun_addr_is_any(&p->remote)) {
-		NL_SET_ERR_MSG(extack, "local: needed when remote is any");
-		return -EDESTADDRREQ;
-	}
 	return 0;
 }
 

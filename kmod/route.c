@@ -43,6 +43,25 @@ static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
 	return &rt->dst;
 }
 
+/*
+ * With a source given, IPv6 takes the output device for a wish only; the
+ * tunnel's dev is more than that.
+ */
+static struct dst_entry *xtun_lookup6_strict(struct net *net,
+					     struct flowi6 *fl6)
+{
+	struct dst_entry *dst;
+	int err;
+
+	dst = ip6_route_output_flags(net, NULL, fl6, RT6_LOOKUP_F_IFACE);
+	err = dst->error;
+	if (err) {
+		dst_release(dst);
+		return ERR_PTR(err);
+	}
+	return xfrm_lookup_route(net, dst, flowi6_to_flowi(fl6), NULL, 0);
+}
+
 static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
 				      union nf_inet_addr *saddr,
 				      const union nf_inet_addr *daddr)
@@ -57,6 +76,9 @@ static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
 		.flowlabel = ip6_make_flowinfo(tos, 0),
 	};
 	struct dst_entry *dst;
+
+	if (conf->p.link && !ipv6_addr_any(&saddr->in6))
+		return xtun_lookup6_strict(conf->tun->net, &fl6);
 
 	dst = ip6_dst_lookup_flow(conf->tun->net, NULL, &fl6, NULL);
 	if (!IS_ERR(dst))
