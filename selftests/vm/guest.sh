@@ -161,6 +161,32 @@ unload()
 	END_EARLY=1
 }
 
+loaded_modules()
+{
+	cut -d' ' -f1 /proc/modules | sort
+}
+
+new_modules()
+{
+	loaded_modules | comm -13 /tmp/modules -
+}
+
+# Each test finds the modules of a fresh machine: some drivers do things, such as
+# believing an ICMP error, in every namespace and without any device of theirs.
+unload_others()
+{
+	local module before='' left
+
+	left=$(new_modules)
+	while [ "$left" != "$before" ]; do
+		before=$left
+		for module in $left; do
+			rmmod "$module" 2>/dev/null
+		done
+		left=$(new_modules)
+	done
+}
+
 # Two scans: what the first finds may have been in motion.
 scan_leaks()
 {
@@ -215,6 +241,7 @@ one_test()
 	end_namespaces
 	end_devices
 	unload
+	unload_others
 	scan_leaks
 	check_log "$number $name"
 	echo "@pass $PASSED"
@@ -234,6 +261,7 @@ main()
 	shift
 	cd "$XTUN_TOP/selftests" || exit 1
 	mark_log start
+	loaded_modules >/tmp/modules
 	for test in "$@"; do
 		one_test "$number" "$test"
 		number=$((number + 1))
