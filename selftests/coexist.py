@@ -14,7 +14,7 @@ import socket
 import struct
 import subprocess
 
-from lib import capture, ktap, net, traffic
+from lib import capture, ktap, net, pkt, traffic
 
 # What gre and tunnel6 are to others, unloading them in this order takes along.
 IN_TREE = ("fou", "ip6_gre", "ip_gre", "ipip", "sit", "ip6_tunnel")
@@ -399,16 +399,28 @@ def _answers(stage, family, proto, data, number):
         sock.sendto(data, (dst, 0))
         # What is sent later on the same processor is answered later.
         ktap.true(traffic.ping(stage.egress, dst, source=src), "the underlay, afterwards")
-        return [error for error in map(_error, seen.packets(False)) if error]
+        # In-tree tunnels get errors about their own chatter at any time.
+        about = {"src": src, "dst": dst, "proto": proto}
+        return [error for error in (_error(packet, about, data)
+                                    for packet in seen.packets(False)) if error]
 
 
-def _error(packet):
-    """(type, code) of an ICMP error, or None."""
+def _error(packet, about, data):
+    """(type, code) of an ICMP error whose quote has these fields of the outer
+    header and this behind it; or None."""
     if packet[0] >> 4 == 4:
         icmp, errors = packet[20:], packet[9] == 1 and packet[20] in (3, 11, 12)
     else:
         icmp, errors = packet[40:], packet[6] == 58 and packet[40] < 128
-    return (icmp[0], icmp[1]) if errors else None
+    if not errors or icmp[8] >> 4 != packet[0] >> 4:
+        return None
+    quote = icmp[8:]
+    fields = pkt.outer_fields(quote)
+    if any(fields[name] != value for name, value in about.items()):
+        return None
+    # Eight bytes are quoted at least.
+    behind = quote[fields["header"]:]
+    return (icmp[0], icmp[1]) if behind[:8] == data[:8] else None
 
 
 @contextlib.contextmanager
@@ -495,10 +507,12 @@ def tracked(stage, name):
     tunnel = stage.tunnels[name]
     states = {"new": "state new", "established": "state established ct direction original",
               "backward": "direction reply", "invalid": "state invalid"}
-    chatter = ["meta l4proto { 4, 41, 47 } meta length < 500 notrack"]
+    # A rule for each protocol: lockdep finds fault with what 6.1 makes of a set.
+    protos = (4, 41, 47)
+    chatter = [f"meta l4proto {proto} meta length < 500 notrack" for proto in protos]
     rules = Rules(stage.egress, states, prerouting=chatter, output=chatter, input=[
-        f"meta l4proto {{ 4, 41, 47 }} meta length >= 500 ct {match} counter name {state}"
-        for state, match in states.items()])
+        f"meta l4proto {proto} meta length >= 500 ct {match} counter name {state}"
+        for state, match in states.items() for proto in protos])
     for _ in range(5):
         ktap.true(traffic.ping(stage.ingress, tunnel.address("v4", 2), 500), "ping")
     ktap.eq({state: rules.count(state) for state in states},
