@@ -156,7 +156,8 @@ main()
 	local k
 
 	parse_options "$@"
-	"$VM_DIR/prepare.sh" packages "${WANTED[@]}" || exit 1
+	# source: netlink.py speaks to the module with the kernel's own client.
+	"$VM_DIR/prepare.sh" packages "${WANTED[@]}" source || exit 1
 	mkdir -p "$TOP/build"
 	RESULTS=$(mktemp "$TOP/build/results.XXXXXX")
 	trap 'rm -f "$RESULTS"' EXIT
