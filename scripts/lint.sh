@@ -100,6 +100,17 @@ tools_without_warning()
 	make -s -C tools O="$WORK/tools" CFLAGS="-O2 -g -Werror" all
 }
 
+# Grammar, refusals, help, man pages, completion; what passes is not told.
+tools_check()
+{
+	local said status
+
+	said=$(make -s -C tools O="$WORK/tools" check 2>&1)
+	status=$?
+	grep -v '^ok ' <<<"$said"
+	return "$status"
+}
+
 shell_scripts()
 {
 	local -a scripts
@@ -157,6 +168,7 @@ main()
 		check "module on $k (gcc with W=1, sparse)" build_module "$k"
 	done
 	check "tools without a warning" tools_without_warning
+	check "tools do without the module what they can" tools_check
 	echo "lint: $CHECKS checks, $FAILED failed"
 	[ "$FAILED" -eq 0 ]
 }

@@ -23,7 +23,7 @@ PACKAGES_VM="qemu-system-x86 busybox-static util-linux procps"
 PACKAGES_TEST="iproute2 iputils-ping iputils-tracepath ethtool nftables
 	tcpdump tshark iperf3 socat traceroute conntrack psmisc
 	python3 python3-scapy python3-yaml"
-PACKAGES_LINT="sparse shellcheck python3-pyflakes python3-jsonschema"
+PACKAGES_LINT="sparse shellcheck python3-pyflakes python3-jsonschema man-db"
 
 APT_UPDATED=
 STAGE=

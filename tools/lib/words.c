@@ -169,7 +169,7 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "mtu", .type = XG_NUM, .attr = XTUN_A_CONF_MTU,
 		.size = 4, .names = zero_is_auto,
-		.help = "pins the MTU; auto follows the underlay",
+		.help = "pins the MTU; auto: it follows",
 	},
 	{
 		.name = "csum", BITS_ON(CSUM),
