@@ -131,6 +131,22 @@ run_kernel()
 	done
 }
 
+# tell_shell KERNEL...
+tell_shell()
+{
+	local k
+
+	for k in "$@"; do
+		say "a shell in such a machine: make shell K=$k"
+	done
+}
+
+# The kernels on which something failed.
+failing()
+{
+	awk '$2 == "@fail" && !seen[$1]++ { print $1 }' "$RESULTS"
+}
+
 sum_up()
 {
 	awk '
@@ -162,6 +178,7 @@ main()
 	RESULTS=$(mktemp "$TOP/build/results.XXXXXX")
 	trap 'rm -f "$RESULTS"' EXIT
 	choose_tests
+	[ ${#TESTS[@]} -gt 1 ] || tell_shell "${WANTED[@]}"
 	for k in "${WANTED[@]}"; do
 		if "$VM_DIR/build.sh" "$k"; then
 			run_kernel "$k"
@@ -169,6 +186,8 @@ main()
 			add_failure "$k" "the build failed"
 		fi
 	done
+	# shellcheck disable=SC2046 # a list of words
+	[ ${#TESTS[@]} -eq 1 ] || tell_shell $(failing)
 	sum_up
 }
 
