@@ -101,6 +101,8 @@ int xtun_lookup_add(struct xtun_conf *conf)
 		xtun_shape_put(&conf->match);
 		rhltable_remove(&xtun_by_ends, &conf->by_ends,
 				xtun_ends_params);
+		/* A packet may have found it; the caller will free it. */
+		synchronize_net();
 	}
 	return err;
 }
@@ -137,6 +139,7 @@ static int xtun_lookup_replace(struct xtun_conf *old, struct xtun_conf *new)
 	if (err) {
 		rhltable_remove(&xtun_by_ends, &new->by_ends,
 				xtun_ends_params);
+		synchronize_net();
 		return err;
 	}
 	rhltable_remove(&xtun_by_ends, &old->by_ends, xtun_ends_params);
