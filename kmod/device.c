@@ -112,9 +112,9 @@ static void xtun_dev_uninit(struct net_device *dev)
 	xtun_lookup_del(conf);
 	xtun_carrier_put(conf);
 	/* A packet may have found it; those of a registered device are waited
-	 * for by whoever unregisters it.
+	 * for by whoever unregisters it, not by who failed to register it.
 	 */
-	if (dev->reg_state == NETREG_UNINITIALIZED)
+	if (dev->reg_state != NETREG_UNREGISTERING)
 		synchronize_net();
 	/* The underlay's netns may go before the device is freed. */
 	dst_cache_reset_now(&conf->dst_cache);

@@ -101,6 +101,8 @@ int xtun_lookup_add(struct xtun_conf *conf)
 		xtun_shape_put(&conf->match);
 		rhltable_remove(&xtun_by_ends, &conf->by_ends,
 				xtun_ends_params);
+		/* A packet may have found it; the caller will free it. */
+		synchronize_net();
 	}
 	return err;
 }
@@ -137,6 +139,7 @@ static int xtun_lookup_replace(struct xtun_conf *old, struct xtun_conf *new)
 	if (err) {
 		rhltable_remove(&xtun_by_ends, &new->by_ends,
 				xtun_ends_params);
+		synchronize_net();
 		return err;
 	}
 	rhltable_remove(&xtun_by_ends, &old->by_ends, xtun_ends_params);
@@ -313,8 +316,15 @@ struct xtun_conf *xtun_lookup_ends(const struct xtun_match *match)
 	return NULL;
 }
 
-/* Could @conf have sent a packet with the header @h? */
-static bool xtun_sends(const struct xtun_conf *conf, const struct xtun_hdr *h)
+/**
+ * xtun_lookup_sends() - does a tunnel send packets with such a header?
+ * @conf: its configuration
+ * @h: the encapsulation's header, its key read
+ *
+ * Context: any.
+ * Return: whether it does.
+ */
+bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h)
 {
 	u8 keying = conf->p.has_okey ? conf->ops->keying : XTUN_KEY_NONE;
 	int i;
@@ -349,14 +359,14 @@ struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 
 	/* Most tunnels have one key for both directions. */
 	conf = xtun_lookup(match, h, skb);
-	if (conf && xtun_sends(conf, h))
+	if (conf && xtun_lookup_sends(conf, h))
 		return conf;
 
 	for (i = 0; i < ARRAY_SIZE(xtun_ends_shapes); i++) {
 		list = xtun_ends_list(match, xtun_ends_shapes[i]);
 		rhl_for_each_entry_rcu(conf, pos, list, by_ends) {
 			if (conf->tun->dev->flags & IFF_UP &&
-			    xtun_sends(conf, h))
+			    xtun_lookup_sends(conf, h))
 				return conf;
 			if (++n == XTUN_ENDS_BOUND)
 				return NULL;

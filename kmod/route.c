@@ -77,6 +77,10 @@ static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
 	};
 	struct dst_entry *dst;
 
+	/* IPv4 routes look whether the source is ours; IPv6 ones do not. */
+	if (!ipv6_addr_any(&saddr->in6) &&
+	    !ipv6_chk_addr(conf->tun->net, &saddr->in6, NULL, 0))
+		return ERR_PTR(-EADDRNOTAVAIL);
 	if (conf->p.link && !ipv6_addr_any(&saddr->in6))
 		return xtun_lookup6_strict(conf->tun->net, &fl6);
 
@@ -201,32 +205,18 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 	return link ? READ_ONCE(link->mtu) : 0;
 }
 
-static void xtun_learn4(const struct xtun_conf *conf, struct sk_buff *skb,
-			u32 mtu)
+/* As the header at the data says, which the tunnel has sent itself. */
+static void xtun_quoted_addrs(const struct sk_buff *skb, u8 family,
+			      union nf_inet_addr *saddr,
+			      union nf_inet_addr *daddr)
 {
-	const struct iphdr *quote = (const struct iphdr *)skb->data;
-	union nf_inet_addr saddr = { .ip = quote->saddr };
-	union nf_inet_addr daddr = { .ip = quote->daddr };
-	u16 network_header = skb->network_header;
-	struct net_device *dev = skb->dev;
-	struct dst_entry *dst;
-	u32 mark = skb->mark;
-
-	dst = xtun_route_lookup(conf, &saddr, &daddr);
-	if (IS_ERR(dst))
-		return;
-
-	/* The route to correct is the one of a packet like the quoted, sent
-	 * by this tunnel; ipv4_update_pmtu() knows of no mark.
-	 */
-	skb->dev = dst->dev;
-	skb->mark = conf->p.fwmark;
-	skb_reset_network_header(skb);
-	dst->ops->update_pmtu(dst, NULL, skb, mtu, false);
-	skb->network_header = network_header;
-	skb->mark = mark;
-	skb->dev = dev;
-	dst_release(dst);
+	if (family == AF_INET) {
+		saddr->ip = ((const struct iphdr *)skb->data)->saddr;
+		daddr->ip = ((const struct iphdr *)skb->data)->daddr;
+	} else {
+		saddr->in6 = ((const struct ipv6hdr *)skb->data)->saddr;
+		daddr->in6 = ((const struct ipv6hdr *)skb->data)->daddr;
+	}
 }
 
 /**
@@ -235,19 +225,34 @@ static void xtun_learn4(const struct xtun_conf *conf, struct sk_buff *skb,
  * @skb: an ICMP error, its data at the quoted outer header
  * @mtu: path MTU in bytes, as the error has it
  *
- * The kernel's route exceptions hold it, with their floor and expiry.
+ * The kernel's route exceptions hold it, with their floor and expiry. The route
+ * to correct is the one that this tunnel takes; ipv4_update_pmtu() knows of no
+ * mark, ip6_update_pmtu() does not insist on the device.
  *
  * Context: BH disabled, RCU.
  */
 void xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
 		      u32 mtu)
 {
-	if (conf->p.family == AF_INET)
-		xtun_learn4(conf, skb, mtu);
-	else
-		ip6_update_pmtu(skb, conf->tun->net, htonl(mtu), conf->p.link,
-				conf->p.fwmark,
-				sock_net_uid(conf->tun->net, NULL));
+	u16 network_header = skb->network_header;
+	struct net_device *dev = skb->dev;
+	union nf_inet_addr saddr, daddr;
+	struct dst_entry *dst;
+	u32 mark = skb->mark;
+
+	xtun_quoted_addrs(skb, conf->p.family, &saddr, &daddr);
+	dst = xtun_route_lookup(conf, &saddr, &daddr);
+	if (IS_ERR(dst))
+		return;
+
+	skb->dev = dst->dev;
+	skb->mark = conf->p.fwmark;
+	skb_reset_network_header(skb);
+	dst->ops->update_pmtu(dst, NULL, skb, mtu, false);
+	skb->network_header = network_header;
+	skb->mark = mark;
+	skb->dev = dev;
+	dst_release(dst);
 }
 
 /* RFC 6040 section 4.1, normal mode: the inner ECN field is copied. */

@@ -56,6 +56,7 @@ static bool xtun_tx_ipv4(struct xtun_cx *cx)
 	cx->tos = iph->tos;
 	cx->ttl = iph->ttl;
 	cx->df = iph->frag_off & htons(IP_DF);
+	cx->nested = xtun_wire_by_ipproto(iph->protocol);
 	return true;
 }
 
@@ -71,6 +72,9 @@ static bool xtun_tx_ipv6(struct xtun_cx *cx)
 
 	cx->tos = ipv6_get_dsfield(ip6h);
 	cx->ttl = ip6h->hop_limit;
+	/* Before it, RFC 2473 puts destination options. */
+	cx->nested = xtun_wire_by_ipproto(ip6h->nexthdr) ||
+		     ip6h->nexthdr == NEXTHDR_DEST;
 	return true;
 }
 
@@ -81,6 +85,7 @@ static void xtun_tx_no_ip(struct xtun_cx *cx)
 	cx->tos = 0;
 	cx->ttl = 0;
 	cx->df = false;
+	cx->nested = false;
 }
 
 static int xtun_tx_classify(struct xtun_cx *cx)
@@ -184,6 +189,10 @@ static int xtun_tx_route(struct xtun_cx *cx)
 {
 	enum xtun_reason reason = xtun_route_out(cx);
 
+	if (unlikely(cx->nested && !reason && xtun_came_back(cx))) {
+		dst_release(cx->dst);
+		reason = XTUN_TX_ROUTE_LOOP;
+	}
 	if (likely(!reason))
 		return 0;
 	if (reason == XTUN_TX_ROUTE_LOOP)

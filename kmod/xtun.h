@@ -342,6 +342,7 @@ struct xtun_wire {
  * @tos: inner TOS or traffic class
  * @ttl: inner TTL or hop limit
  * @df: inner IPv4 packet has DF set
+ * @nested: the inner packet may be the outer packet of a tunnel
  * @ipproto: protocol number in the outer header
  * @encaplimit: to be sent, or XTUN_ENCAPLIMIT_NONE
  * @overhead: bytes that this packet grows by
@@ -359,6 +360,7 @@ struct xtun_cx {
 	u8 tos;
 	u8 ttl;
 	bool df;
+	bool nested;
 	u8 ipproto;
 	u16 encaplimit;
 	u16 overhead;
@@ -443,6 +445,7 @@ struct xtun_conf *xtun_lookup(struct xtun_match *match,
 			      const struct xtun_hdr *h,
 			      const struct sk_buff *skb);
 struct xtun_conf *xtun_lookup_ends(const struct xtun_match *match);
+bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h);
 struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 				   const struct xtun_hdr *h,
 				   const struct sk_buff *skb);
@@ -481,6 +484,9 @@ int xtun_route_port(const struct sk_buff *skb, u8 family);
 /* encaplimit.c */
 int xtun_encaplimit_out(struct xtun_cx *cx);
 u8 xtun_encaplimit_push(struct xtun_cx *cx, u8 nexthdr);
+
+/* loop.c */
+bool xtun_came_back(const struct xtun_cx *cx);
 
 /* flow.c */
 u32 xtun_flow_tag(const struct xtun_cx *cx);

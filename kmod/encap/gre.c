@@ -43,8 +43,6 @@ static enum xtun_reason xtun_gre_check_flags(u16 flags)
 		return XTUN_RX_VERSION;
 	if (flags & XTUN_GRE_ROUTING)
 		return XTUN_RX_ROUTING;
-	if (flags & XTUN_GRE_RFC1701)
-		return XTUN_RX_FLAGS;
 	return XTUN_OK;
 }
 
@@ -98,7 +96,10 @@ static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
 		at += XTUN_GRE_FIELD_LEN;
 	}
 	h->len = at;
-	return len < at ? XTUN_RX_TRUNCATED : XTUN_OK;
+	if (len < at)
+		return XTUN_RX_TRUNCATED;
+	/* Only now: under another key they may mean something to others. */
+	return flags & XTUN_GRE_RFC1701 ? XTUN_RX_FLAGS : XTUN_OK;
 }
 
 /* RFC 2784 section 2.5: over header and payload, with no pseudo-header. */

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tunnels whose routes lead into each other. While a packet is being sent the
+ * CPU knows; a queue in between makes it forget, but the packet itself tells.
+ */
+#include <linux/if_ether.h>
+#include <linux/skbuff.h>
+
+#include "xtun.h"
+
+/* Tunnels in tunnels that are looked into. */
+#define XTUN_LOOP_LEVELS	8
+
+/* Reads one outer packet at the data; returns where what it carries begins. */
+static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
+{
+	const struct xtun_conf *conf = cx->conf;
+	struct sk_buff *skb = cx->skb;
+	struct xtun_match match = {};
+	const struct xtun_wire *wire;
+	struct xtun_hdr h = {};
+	unsigned int at, len;
+	u8 family, ipproto;
+
+	if (!pskb_may_pull(skb, 1))
+		return 0;
+	family = *skb->data >> 4 == 4 ? AF_INET : AF_INET6;
+	if (!xtun_route_quote(skb, family, &match, &at, &len, &ipproto))
+		return 0;
+	wire = xtun_wire_by_ipproto(ipproto);
+	if (!wire || at > skb->len)
+		return 0;
+	len = min_t(unsigned int, skb->len - at, wire->hdr_max);
+	if (!pskb_may_pull(skb, at + len) ||
+	    wire->parse(skb->data + at, len, ipproto, &h))
+		return 0;
+
+	*own = family == conf->p.family && wire == conf->ops->wire &&
+	       nf_inet_addr_cmp(&match.local, &cx->saddr) &&
+	       nf_inet_addr_cmp(&match.remote, &cx->daddr) &&
+	       xtun_lookup_sends(conf, &h);
+	at += h.len + (h.payload == XTUN_PAYLOAD_ETH ? ETH_HLEN : 0);
+	return pskb_may_pull(skb, at) ? at : 0;
+}
+
+/**
+ * xtun_came_back() - is there an outer packet of the tunnel in an inner one?
+ * @cx: the inner packet, its network header set, with peer and source
+ *
+ * However it has come back: through other tunnels, bridges, queues.
+ *
+ * Context: BH disabled.
+ * Return: whether there is.
+ */
+bool xtun_came_back(const struct xtun_cx *cx)
+{
+	unsigned int level, at = cx->l3_off, pulled = 0;
+	bool own = false;
+
+	for (level = 0; level < XTUN_LOOP_LEVELS && !own; level++) {
+		__skb_pull(cx->skb, at);
+		pulled += at;
+		at = xtun_loop_level(cx, &own);
+		if (!at)
+			break;
+	}
+	__skb_push(cx->skb, pulled);
+	return own;
+}
