@@ -16,7 +16,8 @@
 ## make clean            remove what was built
 ## make help             this list
 #
-# Only the first five touch this machine's kernel or system.
+# Only install, uninstall and dkms touch this machine's kernel and its tools.
+# demo, test, test-debug, shell and lint install the Debian packages they lack.
 
 VERSION := 0.1
 KDIR ?= /lib/modules/$(shell uname -r)/build

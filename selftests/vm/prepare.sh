@@ -50,14 +50,30 @@ require_root()
 		die "not root, and packages are missing. As root: apt-get install --no-install-recommends $*"
 }
 
+# require_space FOLDER MEGABYTES [ADVICE]
 require_space()
 {
-	local need=$1 free
+	local free
 
+	free=$(df --output=avail -m "$1" | tail -n 1)
+	[ "$free" -ge "$2" ] ||
+		die "$1 has $free MB free and $2 MB are needed${3:+; $3}"
+}
+
+require_cache_space()
+{
 	mkdir -p "$CACHE"
-	free=$(df --output=avail -m "$CACHE" | tail -n 1)
-	[ "$free" -ge "$need" ] ||
-		die "$CACHE has $free MB free and $need MB are needed; XTUN_CACHE=<folder> takes another place"
+	require_space "$CACHE" "$1" "XTUN_CACHE=<folder> takes another place"
+}
+
+require_amd64()
+{
+	local arch
+
+	arch=$(dpkg --print-architecture)
+	[ "$arch" = amd64 ] ||
+		die "this machine is $arch, and the virtual machines' kernels are amd64's." \
+		    "Here, build with 'make KDIR=...' and test in an amd64 machine."
 }
 
 # Package lists are read once a run, and only when something is to be fetched.
@@ -91,6 +107,8 @@ prepare_packages()
 	set -- $missing
 	require_debian_12 "the packages ($*)"
 	require_root "$@"
+	# All of them on a minimal system, and what is downloaded for them.
+	require_space /usr 900 "the packages go there"
 	apt_update
 	say "installing $# packages (a minute or two): $*"
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
@@ -212,7 +230,8 @@ prepare_kernel()
 	*)	meta=$k-amd64 ;;
 	esac
 	require_debian_12 "Linux $k"
-	require_space 1500
+	require_amd64
+	require_cache_space 1500
 	apt_update
 	say "kernel $k into $(kernel_dir "$k") (100 MB of download, then 20 s)"
 	packages=$(kernel_packages "$meta")
@@ -245,7 +264,7 @@ prepare_source()
 
 	[ ! -e "$dir" ] || return 0
 	require_debian_12 "the kernel's source"
-	require_space 500
+	require_cache_space 500
 	apt_update
 	say "checkpatch, kernel-doc and ynl into $dir (150 MB of download, then 20 s)"
 	mkdir "$STAGE/source"
