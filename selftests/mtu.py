@@ -717,6 +717,35 @@ def answered(bed_tunnel):
     peer.recv(lambda packet: pkt.outer_fields(packet)["dst"] == src, "an echo reply")
 
 
+# The tunnel's dev, and a longer prefix at another: which of them a packet takes
+# is for the tunnel to say, and an error is about that one.
+ELSEWHERE = {"v4": ("203.0.113.9", "203.0.113.0/24"),
+             "v6": ("2001:db8:77::9", "2001:db8:77::/64")}
+
+
+@ktap.table("over {0}, local {1}: a too-big is about the route through dev", [
+    ("v4", "given"), ("v6", "given"), ("v6", "any")])
+def through_dev(lab, family, local_):
+    bed, bed_tunnel = lab.bed, lab.bed.tunnel("encap gre key 9", family)
+    ns, second = bed.ns, bed.second_link()
+    remote, prefix = ELSEWHERE[family]
+    for line in (f"default via {bed.peer.address(family)} dev under0",
+                 f"{prefix} via {second.address(family)} dev under1"):
+        ns.ip(f"route add {line}")
+        ktap.defer(ns.ip, f"route del {line}")
+    bed_tunnel.set(f"local {bed_tunnel.local if local_ == 'given' else 'any'} "
+                   f"remote {remote} dev under0")
+    bed_tunnel.remote = remote
+    inner = pkt.inner("v4", data=bytes(1380), flags="DF")
+    sent = bed_tunnel.out(inner)
+    bed.peer.send(too_big(bed_tunnel, sent, NARROW))
+    ktap.wait_for(lambda: path_mtu(ns, f"{remote} oif under0"), "a path MTU through dev", 20)
+    ktap.eq(path_mtu(ns, f"{remote} oif under0"), NARROW, "path MTU through dev")
+    ktap.eq(path_mtu(ns, remote), None, "path MTU through the other device")
+    with ns.moves(bed_tunnel.dev, tx_too_big=1):
+        bed_tunnel.push(inner)
+
+
 # ---- TCP ----
 
 @ktap.table("{0} over {1}: TCP goes on when the path narrows", [*EACH, ("encap gre", "v6")])
