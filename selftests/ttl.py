@@ -9,7 +9,6 @@ from lib import capture, ktap, net, pkt, traffic
 FAMILIES = ("v4", "v6")
 TUNNELS = [(encap, family) for encap in ("ip", "gre", "gre key 7 csum seq")
            for family in FAMILIES]
-ROWS = [(encap, family, kind) for encap, family in TUNNELS for kind in FAMILIES]
 
 # setsockopt and control message of the TTL, by inner family
 SET_TTL = {"v4": (socket.IPPROTO_IP, socket.IP_TTL),
@@ -19,27 +18,53 @@ INNER_ENDS = {"v4": ("10.3.0.1", "10.3.0.2"), "v6": ("fd00:3::1", "fd00:3::2")}
 
 
 class Tunnels:
-    """The topology and a tunnel on it; each subtest chooses one."""
+    """The topology and a tunnel on it; each subtest chooses one.
+
+    Those that follow each other with the same one share it.
+    """
 
     def __init__(self):
         net.load_module()
         self.path = net.path()
-        self._used = None
+        self._used = self._words = None
 
     def use(self, encap, family, words=""):
-        if self._used:
-            for router in (self.path.ingress, self.path.egress):
-                router.ip("link del t0")
-        self._used = True
-        self.path.tunnel(f"encap {encap} {words}", family)
-        for router, end in ((self.path.ingress, 0), (self.path.egress, 1)):
-            router.ip(*(net.address_line("t0", f"{ends[end]}/{length}")
-                        for ends, length in ((INNER_ENDS["v4"], 30), (INNER_ENDS["v6"], 64))))
+        routers = self.path.ingress, self.path.egress
+        if self._used != (encap, family):
+            if self._used:
+                for router in routers:
+                    router.ip("link del t0")
+            self.path.tunnel(f"encap {encap} {words}", family)
+            for router, end in zip(routers, (0, 1)):
+                router.ip(*(net.address_line("t0", f"{ends[end]}/{length}")
+                            for ends, length in ((INNER_ENDS["v4"], 30), (INNER_ENDS["v6"], 64))))
+        elif self._words != words:
+            for router in routers:
+                router.ip(f"link set t0 type xtun {words or 'ttl 64'}")
+        self._used, self._words = (encap, family), words
         return self.path
 
 
 def setup():
     return Tunnels()
+
+
+_for_each = []
+
+
+def for_each_tunnel(description, rows):
+    """As ktap.table(), for all tunnels; what is about the same one stays together."""
+    def register(function):
+        _for_each.append((description, [row if isinstance(row, tuple) else (row,)
+                                        for row in rows], function))
+        return function
+    return register
+
+
+def register_tunnels():
+    for tunnel in TUNNELS:
+        for description, rows, function in _for_each:
+            ktap.table(description, [(*tunnel, *row) for row in rows])(function)
 
 
 def send(ns, kind, ttl, address, source=None):
@@ -70,7 +95,7 @@ def receive(sock):
         return None
 
 
-@ktap.table("{2} through {0} over {1}: one less at each router, none under them", ROWS)
+@for_each_tunnel("{2} through {0} over {1}: one less at each router, none under them", FAMILIES)
 def forwarded(tunnels, encap, family, kind):
     path = tunnels.use(encap, family)
     at_b = receiver(path.b, kind, getattr(path.b, kind))
@@ -78,7 +103,7 @@ def forwarded(tunnels, encap, family, kind):
     ktap.eq(received_ttl(at_b), 62, "TTL behind two routers")
 
 
-@ktap.table("{2} through {0} over {1}: nothing less from end to end", ROWS)
+@for_each_tunnel("{2} through {0} over {1}: nothing less from end to end", FAMILIES)
 def end_to_end(tunnels, encap, family, kind):
     path = tunnels.use(encap, family)
     near, far = INNER_ENDS[kind]
@@ -87,7 +112,7 @@ def end_to_end(tunnels, encap, family, kind):
     ktap.eq(received_ttl(at_egress), 1, "TTL at the other end")
 
 
-@ktap.table("{2} through {0} over {1}: traceroute shows the two routers", ROWS)
+@for_each_tunnel("{2} through {0} over {1}: traceroute shows the two routers", FAMILIES)
 def traceroute(tunnels, encap, family, kind):
     path = tunnels.use(encap, family)
     address = getattr(path.b, kind)
@@ -103,10 +128,11 @@ def traceroute(tunnels, encap, family, kind):
     ktap.eq(received_ttl(at_b), 1, "TTL at the host")
 
 
-@ktap.table("{3} around {2}, {0} over {1}: TTL {4} under the tunnel", [
-    (*row, words, expected) for row in ROWS
-    for words, expected in (("", 64), ("ttl 7", 7), ("ttl inherit", 39))])
-def outer(tunnels, encap, family, kind, words, expected):
+@for_each_tunnel("{3} around {4}, {0} over {1}: TTL {2} under the tunnel", [
+    (expected, words, kind)
+    for words, expected in (("", 64), ("ttl 7", 7), ("ttl inherit", 39))
+    for kind in FAMILIES])
+def outer(tunnels, encap, family, expected, words, kind):
     path = tunnels.use(encap, family, words)
     under = capture.Capture(path.ingress, "under0")
     at_b = receiver(path.b, kind, getattr(path.b, kind))
@@ -117,14 +143,14 @@ def outer(tunnels, encap, family, kind, words, expected):
     ktap.eq(pkt.outer_fields(sent)["ttl"], expected, "outer TTL")
 
 
-@ktap.table("an outer TTL of 1 ends at the next router, one of 2 does not ({0} over {1})",
-            TUNNELS)
+@for_each_tunnel("an outer TTL of 1 ends at the next router, one of 2 does not ({0} over {1})",
+                 [()])
 def too_low(tunnels, encap, family):
     path = tunnels.use(encap, family, "ttl 1")
     under = capture.Capture(path.ingress, "under0")
     send(path.ingress, "v4", 64, INNER_ENDS["v4"][1])
     under.wait(lambda packet: is_exceeded(packet, family), "time exceeded from the underlay")
-    path.ingress.ip("link set t0 type xtun ttl 2")
+    tunnels.use(encap, family, "ttl 2")
     at_egress = receiver(path.egress, "v4", INNER_ENDS["v4"][1])
     send(path.ingress, "v4", 64, INNER_ENDS["v4"][1])
     ktap.eq(received_ttl(at_egress), 64, "inner TTL")
@@ -136,4 +162,5 @@ def is_exceeded(packet, family):
     return (fields["proto"], kind) == {"v4": (1, 11), "v6": (58, 3)}[family]
 
 
+register_tunnels()
 ktap.main(setup)
