@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # What people see of a tunnel: ip link, tunctl and ethtool say the same, what
 # they print makes the tunnel again, counters add up and drops have a name.
+import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import tempfile
 
@@ -336,8 +338,16 @@ def stats(_):
             "drops of tunctl stats")
 
 
+# What the kernel's own list has for each of them.
+CORE = {"rx-checksum": "SKB_CSUM", "rx-no-checksum": "SKB_CSUM",
+        "rx-inner-protocol": "UNHANDLED_PROTO", "rx-not-allowed": "IP_RPFILTER",
+        "rx-truncated": "HDR_TRUNC", "tx-inner-protocol": "UNHANDLED_PROTO"}
+
+
 class Tracepoint:
-    """xtun:xtun_drop, on while the scope lasts."""
+    """xtun:xtun_drop and skb:kfree_skb, on while the scope lasts."""
+
+    EVENTS = ("xtun/xtun_drop", "skb/kfree_skb")
 
     def __init__(self):
         self.root = next((root for root in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -347,8 +357,9 @@ class Tracepoint:
         if not os.path.isdir(self.root + "/events/xtun"):
             ktap.skip("this kernel has no tracepoints of modules")
         self.write("trace", "")
-        self.write("events/xtun/xtun_drop/enable", "1")
-        ktap.defer(self.write, "events/xtun/xtun_drop/enable", "0")
+        for event in self.EVENTS:
+            self.write(f"events/{event}/enable", "1")
+            ktap.defer(self.write, f"events/{event}/enable", "0")
 
     def _mount(self):
         self.root = tempfile.mkdtemp()
@@ -363,22 +374,34 @@ class Tracepoint:
             file.write(text)
 
     def seen(self):
-        """Device and reason of every drop so far."""
+        """Device, reason and the kernel's reason of every drop so far."""
         with open(os.path.join(self.root, "trace")) as file:
-            return re.findall(r"xtun_drop: dev=(\S+) .*reason=(\S+)", file.read())
+            events = re.findall(r"(?:xtun_drop: dev=(\S+) |kfree_skb: )skbaddr=(\S+) .*?"
+                                r"(?:\[xtun\] reason: |reason=)(\S+)", file.read())
+        found, last = [], {}
+        for dev, address, reason in events:
+            if dev:
+                last[address] = len(found)
+                found.append((dev, reason, ""))
+            elif address in last:
+                found[last.pop(address)] += (reason,)
+        return sorted((dev, reason, *core[-1:]) for dev, reason, *core in found)
 
 
-@ktap.case("the tracepoint tells of each drop, by name")
+@ktap.case("the tracepoints tell of each drop, by name")
 def tracepoint(_):
     wire = Wire()
     trace = Tracepoint()
+    odd = wire.ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    bad = [*wire.bad(), ("tx-inner-protocol", 7, lambda: odd.sendto(bytes(64), ("t0", 0x1234)))]
     expected = []
-    for reason, count, send in wire.bad():
+    for reason, count, send in bad:
         for _ in range(count):
             send()
-        expected += [("t0", reason)] * count
-    ktap.wait_for(lambda: len(trace.seen()) >= len(expected), "the drops in the trace", 10)
-    ktap.eq(sorted(trace.seen()), sorted(expected), "drops in the trace")
+        expected += [("t0", reason, CORE[reason])] * count
+    with contextlib.suppress(ktap.Failed):
+        ktap.wait_for(lambda: trace.seen() == sorted(expected), "the drops", 10)
+    ktap.eq(trace.seen(), sorted(expected), "drops in the trace")
 
 
 ktap.main(setup)
