@@ -51,14 +51,19 @@ class Refuser:
                 for number, (line, links) in enumerate(zip(lines, shown))}
 
     def _others(self):
-        """By one shell, as neither takes lines of which some cannot be parsed."""
+        """By one shell, as neither takes lines of which some cannot be parsed.
+
+        Each is a process, which an emulated machine takes its time for: the
+        devices are looked at when all have been tried.
+        """
         lines = [command for command, tool in refusals() if tool != "ip"]
         said = self.ns.run("sh", text="".join(
-            f"{line} 2>&1 >/dev/null; echo status $?; tunctl -j show\n" for line in lines))
-        seen = re.findall(r"(.*?)status (\d+)\n(.*?)\n", said.stdout, re.S)
+            f"{line} 2>&1 >/dev/null; echo status $?\n" for line in lines))
+        seen = re.findall(r"(.*?)status (\d+)\n", said.stdout, re.S)
         ktap.eq(len(seen), len(lines), "answers of the shell")
-        return {line: (int(status), text.strip(), json.loads(shown) == self.shown)
-                for line, (text, status, shown) in zip(lines, seen)}
+        same = self.ns.tunctl("show") == self.shown
+        return {line: (int(status), text.strip(), same)
+                for line, (text, status) in zip(lines, seen)}
 
 
 def documents(text):
@@ -377,9 +382,6 @@ def unconfigured(_):
     seen = near.link("u0")
     ktap.contains(seen["flags"], "NO-CARRIER", "flags")
     ktap.eq(seen["linkinfo"].get("info_data", {}).get("encap"), None, "encap")
-    # What asks for no carrier does not get through either.
-    ktap.true(not traffic.ping(near, "10.9.0.2", tries=1, limit=0.2), "no reply")
-    ktap.eq(near.stats("u0")["tx_packets"], 0, "packets sent")
     for words in ("ttl 3", "key 4", f"local {near.v4} remote {far.v4}"):
         ktap.contains(near.refused(f"link set u0 type xtun {words}")[0], "encap", "refusal")
     far.tunnel("t0", f"encap gre local {far.v4} remote {near.v4}", "10.9.0.2/24")
@@ -445,7 +447,8 @@ class Crowd:
         return ktap.wait_for(changed, f"a packet of {kind} somewhere", 10)
 
     def _received(self):
-        return {dev: self.ns.stats(dev)["rx_packets"] for dev in self.devs}
+        seen = self.ns.all_stats()
+        return {dev: seen[dev]["rx_packets"] for dev in self.devs}
 
 
 @ktap.table("the more specific tunnel has it, {0}", ["v4", "v6"])

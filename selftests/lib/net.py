@@ -307,12 +307,15 @@ class Namespace:
 
     def stats(self, dev):
         """The device's rx_packets, rx_bytes, tx_dropped..., from procfs."""
+        seen = self.all_stats()
+        return seen[dev] if dev in seen else ktap.fail(f"no device {dev} in {self}")
+
+    def all_stats(self):
+        """Those of all devices, by name."""
         with self, open("/proc/thread-self/net/dev") as file:
-            for line in file:
-                name, _, rest = line.partition(":")
-                if name.strip() == dev:
-                    return dict(zip(_DEV_FIELDS, map(int, rest.split())))
-        return ktap.fail(f"no device {dev} in {self}")
+            lines = [line.partition(":") for line in list(file)[2:]]
+        return {name.strip(): dict(zip(_DEV_FIELDS, map(int, rest.split())))
+                for name, _, rest in lines}
 
     def counters(self, dev):
         """What `ethtool -S` shows, asked of the kernel in the same way."""
