@@ -146,14 +146,6 @@ def talk(hosts, pair, _):
 # leaves cutting them to the underlay.  Incoming on t0: xtun delivers in one
 # what had come in many, or what had come in one.
 
-def share(frames, outgoing):
-    """How much of the data of full frames was in large ones, 0 to 1."""
-    sizes = [(len(frame.data), frame.gso) for frame in frames
-             if frame.outgoing == outgoing and len(frame.data) > 1000]
-    total = sum(size for size, _ in sizes)
-    return sum(size for size, gso in sizes if gso) / total if total else 0
-
-
 def bulk_seen(hosts, src, dst, address, *devs):
     """What passes these devices of host a during a transfer."""
     seen = [capture.Capture(hosts.a, dev) for dev in devs]
@@ -174,7 +166,7 @@ def offloads(hosts, state):
 
 
 def is_large(frames, outgoing, what):
-    part = share(frames, outgoing)
+    part = capture.large_share(frames, outgoing)
     ktap.true(part > 0.5, f"{what}: {part:.0%} of the data was in large packets")
 
 
@@ -204,7 +196,7 @@ def segments(hosts, pair, _):
         near, far = INNER[family][:2]
         inner, outer = bulk_seen(hosts, hosts.a, hosts.b, far, "t0", "under0")
         is_large(inner, True, f"{family} into the tunnel")
-        ktap.eq(share(outer, True), 0, "of the underlay's data, large packets")
+        ktap.eq(capture.large_share(outer, True), 0, "of the underlay's data, large packets")
 
         # A packet socket on under0 would have clones of what it saw; those are
         # not merged.  The device's own counter tells that all came in segments.
@@ -223,7 +215,7 @@ def sequence(hosts, family):
     make(hosts, pair)
     inner, outer = bulk_seen(hosts, hosts.a, hosts.b, INNER["v4"][1], "t0", "under0")
     is_large(inner, True, "into the tunnel")
-    ktap.eq(share(outer, True), 0, "of the underlay's data, large packets")
+    ktap.eq(capture.large_share(outer, True), 0, "of the underlay's data, large packets")
 
 
 # ---- NVGRE ----
