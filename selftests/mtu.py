@@ -90,14 +90,18 @@ def tunnel(near, far, words, family, device_ns=None, addresses=True):
     device_ns: where the near one is moved to.
     """
     for ns, other, last in ((near, far, 1), (far, near, 2)):
-        inside = device_ns if device_ns and ns is near else ns
-        ns.ip(f"link add t0 type xtun {words} local {getattr(ns, family)} "
-              f"remote {getattr(other, family)}",
-              *([f"link set t0 netns {inside}"] if inside is not ns else []))
-        ktap.defer(inside.ip, "link del t0")
+        made = (f"link add t0 type xtun {words} local {getattr(ns, family)} "
+                f"remote {getattr(other, family)}")
         # The link-local one: a router asks for neighbours from no other.
-        inside.ip("link set t0 up", *(net.address_line("t0", address) for address in (
+        up = ("link set t0 up", *(net.address_line("t0", address) for address in (
             f"10.9.0.{last}/24", f"fd00:9::{last}/64", f"fe80::{last}/64") if addresses))
+        if ns is near and device_ns not in (None, ns):
+            ns.ip(made, f"link set t0 netns {device_ns}")
+            ktap.defer(device_ns.ip, "link del t0")
+            device_ns.ip(*up)
+        else:
+            ns.ip(made, *up)
+            ktap.defer(ns.ip, "link del t0")
 
 
 class Flow:
