@@ -72,9 +72,12 @@ static bool xtun_tx_ipv6(struct xtun_cx *cx)
 
 	cx->tos = ipv6_get_dsfield(ip6h);
 	cx->ttl = ip6h->hop_limit;
-	/* Before it, RFC 2473 puts destination options. */
+	/* Before it, RFC 2473 puts destination options; and outer packets may
+	 * have been fragmented on their way back.
+	 */
 	cx->nested = xtun_wire_by_ipproto(ip6h->nexthdr) ||
-		     ip6h->nexthdr == NEXTHDR_DEST;
+		     ip6h->nexthdr == NEXTHDR_DEST ||
+		     ip6h->nexthdr == NEXTHDR_FRAGMENT;
 	return true;
 }
 
