@@ -52,12 +52,13 @@ def make(ns, dev, words, family, remote, last):
     return ns
 
 
-def send(ns, number):
-    """Packets of both families into tunnel t0 or t1."""
-    for address in (f"10.9.{number}.9", f"fd00:9:{number}::9"):
+def send(ns, number, size=0):
+    """Packets of both families into tunnel t0 or t1; size: of all of it."""
+    for address, headers in ((f"10.9.{number}.9", 28), (f"fd00:9:{number}::9", 48)):
         sender = traffic.udp(ns, family=net.family_of(address))
+        traffic.set_df(sender, "unset")
         for _ in range(PACKETS):
-            sender.sendto(b"round and round", (address, 9))
+            sender.sendto(b"round and round".ljust(size - headers, b"!"), (address, 9))
 
 
 def nothing_harmed(hosts):
@@ -134,6 +135,87 @@ def each_other(lab, first, first_family, second, second_family):
         ktap.wait_for(lambda: hosts.a.mtu(dev) == 1280, f"MTU of {dev}")
     hosts.a.ip(f"route del {OTHERS[first_family]} dev t1", f"route del {second_remote} dev t0")
     recovers(hosts)
+
+
+# ---- with a queue: what comes back comes when nobody remembers ----
+
+def queue(ns, *devs):
+    for dev in devs:
+        ns.check("tc", "qdisc", "add", "dev", dev, "root", "pfifo", "limit", "1000")
+
+
+def ended(hosts, *devs):
+    """Nothing goes round any more: no device has sent or lost a packet while
+    others have come and gone."""
+    def state():
+        return [(hosts.a.counters(dev), hosts.a.stats(dev)) for dev in devs]
+
+    def still():
+        before = state()
+        nothing_harmed(hosts)
+        return state() == before
+    ktap.wait_for(still, "the end of the packets")
+
+
+@ktap.table("{0} over {1} and {2} over {3}: two tunnels into each other, with queues", [
+    ("encap gre key 1 df unset", "v4", "encap gre key 2 df unset", "v4"),
+    ("encap ip df unset frag outer", "v4", "encap gre df unset frag outer", "v4"),
+    ("encap gre key 1", "v6", "encap ip", "v6"),
+    ("encap ip encaplimit 4", "v6", "encap gre df unset", "v4")])
+def queued(lab, first, first_family, second, second_family):
+    hosts = lab.hosts
+    second_remote = {"v4": "192.0.2.98", "v6": "2001:db8::98"}[second_family]
+    make(hosts.a, "t0", first, first_family, OTHERS[first_family], 0)
+    make(hosts.a, "t1", second, second_family, second_remote, 1)
+    far_end(hosts, first, first_family)
+    recovers(hosts)
+    hosts.a.ip(f"route add {OTHERS[first_family]} dev t1", f"route add {second_remote} dev t0")
+    for dev in ("t0", "t1"):
+        ktap.wait_for(lambda: hosts.a.mtu(dev) == 1280, f"MTU of {dev}")
+    lab.logged()
+    for devs in (("t0",), ("t1",)):
+        queue(hosts.a, *devs)
+        for number, dev in enumerate(("t0", "t1")):
+            other = "t1" if dev == "t0" else "t0"
+            with hosts.a.moves(other), hosts.a.moves(dev, tx_route_loop=2 * PACKETS):
+                send(hosts.a, number)
+            nothing_harmed(hosts)
+    told_once(lab, "t0", "t1")
+    # In pieces, the first one of which knows more than the others.
+    for number, dev in enumerate(("t0", "t1")):
+        send(hosts.a, number, 1280)
+        ended(hosts, "t0", "t1")
+    for dev in ("t0", "t1"):
+        ktap.eq(set(hosts.a.drops(dev)), {"tx-route-loop"}, f"reasons of {dev}")
+    hosts.a.ip(f"route del {OTHERS[first_family]} dev t1", f"route del {second_remote} dev t0")
+    recovers(hosts)
+
+
+@ktap.table("{0} over {1}: as port of the bridge that the route to the peer leads to, {2}", [
+    (words, family, how) for words in ("encap gre payload eth", "encap nvgre key 5000")
+    for family in FAMILIES for how in ("with a queue", "without")])
+def bridged(lab, words, family, how):
+    hosts = lab.hosts
+    ns, remote = hosts.a, OTHERS[family]
+    ns.ip(f"link add t0 type xtun {words} local {getattr(ns, family)} remote {remote}",
+          "link add br0 type bridge mcast_snooping 0")
+    ktap.defer(ns.ip, "link del br0", "link del t0")
+    if how == "with a queue":
+        queue(ns, "t0")
+    ns.ip("link set t0 master br0", "link set t0 up", "link set br0 up")
+    ns.wait_running("t0", "br0")
+    lab.logged()
+    for address in (remote, "10.9.0.9", "fd00:9:0::9"):
+        ns.ip(f"neigh add {address} lladdr 02:00:00:00:00:99 dev br0 nud permanent",
+              f"route add {address} dev br0")
+    for _ in range(2):
+        with ns.moves("t0", tx_route_loop=2 * PACKETS):
+            send(ns, 0)
+        nothing_harmed(hosts)
+    told_once(lab, "t0")
+    send(ns, 0, 1280)
+    ended(hosts, "t0", "br0")
+    ktap.eq(set(ns.drops("t0")), {"tx-route-loop"}, "reasons")
 
 
 # ---- in by a tunnel and out by it again ----
