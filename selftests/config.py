@@ -494,6 +494,28 @@ def gateway(_, family, inner, route):
         sock.sendto(b"no peer", (FAR[inner][1], 7))
 
 
+# ---- local ----
+
+OWN = {"v4": ("203.0.113.1", 32), "v6": ("2001:db8:99::1", 128)}
+
+
+@ktap.table("no route with a local that this host has no longer, over {0}", sorted(OWN))
+def local_gone(_, family):
+    near, far = net.two()
+    own, bits = OWN[family]
+    near.ip(net.address_line("lo", f"{own}/{bits}"))
+    far.ip(f"route add {own} via {getattr(near, family)}")
+    near.tunnel("t0", f"encap gre local {own} remote {getattr(far, family)}", "10.9.0.1/24")
+    far.tunnel("t0", f"encap gre local {getattr(far, family)} remote {own}", "10.9.0.2/24")
+    ktap.true(traffic.ping(near, "10.9.0.2"), "a reply with it")
+    near.ip(f"addr del {own}/{bits} dev lo")
+    sock = traffic.udp(near, family=net.family_of("10.9.0.2"))
+    with near.moves("t0", tx_no_route=1):
+        sock.sendto(b"from nowhere", ("10.9.0.2", 7))
+    near.ip(net.address_line("lo", f"{own}/{bits}"))
+    ktap.true(traffic.ping(near, "10.9.0.2"), "a reply with it again")
+
+
 # ---- allow ----
 
 SOURCES = [("v4", "10.9.0.77", True), ("v4", "10.9.1.1", False), ("v4", "10.10.0.1", True),
