@@ -377,7 +377,7 @@ class Tracepoint:
         """Device, reason and the kernel's reason of every drop so far."""
         with open(os.path.join(self.root, "trace")) as file:
             events = re.findall(r"(?:xtun_drop: dev=(\S+) |kfree_skb: )skbaddr=(\S+) .*?"
-                                r"(?:\[xtun\] reason: |reason=)(\S+)", file.read())
+                                r"reason(?:: |=)(\S+)", file.read())
         found, last = [], {}
         for dev, address, reason in events:
             if dev:
