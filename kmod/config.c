@@ -21,10 +21,6 @@ static const struct {
 	{ XTUN_A_CONF_SPORT_MAX, "sport: this encapsulation has no ports" },
 	{ XTUN_A_CONF_DPORT, "dport: this encapsulation has no ports" },
 	{ XTUN_A_CONF_EXTERNAL, "external: this version does not have it" },
-	{ XTUN_A_CONF_ICMP_RELAY, "icmp-relay: this version does not have it" },
-	{ XTUN_A_CONF_ICMP_MEMORY,
-	  "icmp-memory: this version does not have it" },
-	{ XTUN_A_CONF_MSS, "mss: this version does not have it" },
 };
 
 static const struct {
@@ -48,6 +44,8 @@ static void xtun_defaults(struct xtun_params *p)
 	p->encaplimit = XTUN_ENCAPLIMIT_NONE;
 	p->df = XTUN_DF_SET;
 	p->frag = XTUN_FRAG_INNER;
+	p->icmp_relay = XTUN_ICMP_RELAY_TRANSPARENT;
+	p->icmp_memory = XTUN_ICMP_MEMORY_AUTO;
 }
 
 static bool xtun_addr_is_any(const union nf_inet_addr *addr)
@@ -267,6 +265,26 @@ static int xtun_parse_allow(const struct nlattr *allow, struct xtun_params *p,
 	return 0;
 }
 
+/* Wider on the wire than in the packets that it is about. */
+static int xtun_parse_mss(const struct nlattr *attr, struct xtun_params *p,
+			  struct netlink_ext_ack *extack)
+{
+	u32 mss;
+
+	if (!attr)
+		return 0;
+
+	mss = nla_get_u32(attr);
+	if (mss && (mss < XTUN_MSS_MIN || mss > XTUN_MSS_AUTO)) {
+		NL_SET_BAD_ATTR(extack, attr);
+		NL_SET_ERR_MSG_FMT(extack, "mss: %u to %u, auto, or off",
+				   XTUN_MSS_MIN, XTUN_MSS_AUTO - 1);
+		return -ERANGE;
+	}
+	p->mss = mss;
+	return 0;
+}
+
 static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 {
 	if (tb[XTUN_A_CONF_ENCAP])
@@ -289,6 +307,10 @@ static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 		p->frag = nla_get_u32(tb[XTUN_A_CONF_FRAG]);
 	if (tb[XTUN_A_CONF_MTU])
 		p->mtu = nla_get_u32(tb[XTUN_A_CONF_MTU]);
+	if (tb[XTUN_A_CONF_ICMP_RELAY])
+		p->icmp_relay = nla_get_u32(tb[XTUN_A_CONF_ICMP_RELAY]);
+	if (tb[XTUN_A_CONF_ICMP_MEMORY])
+		p->icmp_memory = nla_get_u32(tb[XTUN_A_CONF_ICMP_MEMORY]);
 	if (tb[XTUN_A_CONF_FLAGS]) {
 		struct nla_bitfield32 b =
 			nla_get_bitfield32(tb[XTUN_A_CONF_FLAGS]);
@@ -318,7 +340,10 @@ static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
 	err = xtun_parse_addrs(tb, p, extack);
 	if (err)
 		return err;
-	return xtun_parse_allow(tb[XTUN_A_CONF_ALLOW], p, extack);
+	err = xtun_parse_allow(tb[XTUN_A_CONF_ALLOW], p, extack);
+	if (err)
+		return err;
+	return xtun_parse_mss(tb[XTUN_A_CONF_MSS], p, extack);
 }
 
 static int xtun_check_unconfigured(struct nlattr **tb,
@@ -683,8 +708,18 @@ size_t xtun_conf_size(const struct xtun_conf *conf)
 				  nla_total_size(sizeof(u8)));
 }
 
-static int xtun_put_addr(struct sk_buff *skb, int attr,
-			 const union nf_inet_addr *addr, u8 family)
+/**
+ * xtun_put_addr() - write an address as an attribute of 4 or 16 bytes
+ * @skb: message to append to
+ * @attr: type of the attribute
+ * @addr: the address
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: any.
+ * Return: 0 or -EMSGSIZE.
+ */
+int xtun_put_addr(struct sk_buff *skb, int attr,
+		  const union nf_inet_addr *addr, u8 family)
 {
 	return nla_put(skb, attr, family == AF_INET ? sizeof(addr->in) :
 						      sizeof(addr->in6), addr);
@@ -764,6 +799,9 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
 	    nla_put_u16(skb, XTUN_A_CONF_ENCAPLIMIT, p->encaplimit) ||
 	    nla_put_u32(skb, XTUN_A_CONF_DF, p->df) ||
 	    nla_put_u32(skb, XTUN_A_CONF_FRAG, p->frag) ||
+	    nla_put_u32(skb, XTUN_A_CONF_ICMP_RELAY, p->icmp_relay) ||
+	    nla_put_u32(skb, XTUN_A_CONF_ICMP_MEMORY, p->icmp_memory) ||
+	    nla_put_u32(skb, XTUN_A_CONF_MSS, p->mss) ||
 	    nla_put(skb, XTUN_A_CONF_FLAGS, sizeof(flags), &flags) ||
 	    xtun_put_allow(skb, p))
 		return -EMSGSIZE;

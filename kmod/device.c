@@ -17,6 +17,8 @@
 /* Link-layer header of an Ethernet underlay. */
 #define XTUN_LINK_HEADROOM	ETH_HLEN
 
+static atomic_t xtun_last_id;
+
 static bool xtun_is_eth(const struct xtun_conf *conf)
 {
 	return conf->p.payload == XTUN_PAYLOAD_ETH;
@@ -35,6 +37,25 @@ static void xtun_apply(struct xtun_dev *tun)
 	else
 		netif_carrier_off(tun->dev);
 	xtun_mtu_follow(tun);
+}
+
+/* The memory of its netns, and whether all packets go into it. */
+static int xtun_memory_apply(struct xtun_dev *tun,
+			     const struct xtun_conf *conf)
+{
+	u8 mode = conf->ops ? conf->p.icmp_memory : XTUN_ICMP_MEMORY_OFF;
+	int err = 0;
+
+	if (mode != XTUN_ICMP_MEMORY_OFF)
+		err = xtun_memory_get(xtun_net(tun->net));
+	if (err)
+		return err;
+	spin_lock_bh(&tun->peers_lock);
+	WRITE_ONCE(tun->watch, mode == XTUN_ICMP_MEMORY_ON ?
+			       tun->watch | XTUN_WATCH_ALL :
+			       tun->watch & ~XTUN_WATCH_ALL);
+	spin_unlock_bh(&tun->peers_lock);
+	return 0;
 }
 
 static int xtun_carrier_get(const struct xtun_conf *conf,
@@ -82,6 +103,9 @@ static int xtun_dev_init(struct net_device *dev)
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
+	err = xtun_memory_apply(tun, conf);
+	if (err)
+		goto free_pcpu;
 	err = gro_cells_init(&tun->gro_cells, dev);
 	if (err)
 		goto free_pcpu;
@@ -127,6 +151,7 @@ static void xtun_destructor(struct net_device *dev)
 
 	gro_cells_destroy(&tun->gro_cells);
 	xtun_free_pcpu(tun);
+	xtun_peer_forget(tun);
 	xtun_conf_free(rcu_dereference_protected(tun->conf, true));
 	RCU_INIT_POINTER(tun->conf, NULL);
 }
@@ -155,7 +180,9 @@ static int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	err = xtun_carrier_get(new, extack);
 	if (err)
 		return err;
-	err = xtun_lookup_swap(old, new);
+	err = xtun_memory_apply(tun, new);
+	if (!err)
+		err = xtun_lookup_swap(old, new);
 	if (err) {
 		xtun_carrier_put(new);
 		return err;
@@ -165,6 +192,8 @@ static int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 
 	if (memcmp(&old->match, &new->match, sizeof(old->match)))
 		atomic64_set(&tun->iseq, 0);
+	if (memcmp(&old->ends, &new->ends, sizeof(old->ends)))
+		xtun_peer_forget(tun);
 	tun->loop_told = false;
 	xtun_conf_free_rcu(old);
 	return 0;
@@ -378,6 +407,9 @@ int xtun_create(struct net *net, struct net_device *dev,
 	tun->dev = dev;
 	tun->net = net;
 	tun->link_mtu = ETH_DATA_LEN;
+	tun->id = atomic_inc_return(&xtun_last_id);
+	INIT_LIST_HEAD(&tun->peers);
+	spin_lock_init(&tun->peers_lock);
 	conf = xtun_conf_new(tun, NULL, attrs, extack);
 	if (IS_ERR(conf))
 		return PTR_ERR(conf);

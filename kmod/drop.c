@@ -13,7 +13,8 @@
 /**
  * struct xtun_reason_info - what a reason is to those who look
  * @name: for ethtool -S, netlink and the tracepoint
- * @stat: offset in struct rtnl_link_stats64 of what it counts as
+ * @stat: offset in struct rtnl_link_stats64 of what it counts as, 0 for what
+ *	is no drop
  * @total: offset there of the sum it is part of, 0 for drops that are no errors
  * @core: nearest of the core's reasons, to which modules can add none; one
  *	that every supported kernel has
@@ -58,6 +59,9 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	},
 	[XTUN_TX_NO_MEMORY] = {
 		"tx-no-memory", STAT(tx_dropped), 0, CORE(NOMEM),
+	},
+	[XTUN_TX_FILTERED] = {
+		"tx-filtered", STAT(tx_dropped), 0, CORE(NETFILTER_DROP),
 	},
 	[XTUN_TX_UNDERLAY] = {
 		"tx-underlay", STAT(tx_dropped), 0, CORE(NOT_SPECIFIED),
@@ -111,6 +115,21 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_RX_NO_MEMORY] = {
 		"rx-no-memory", STAT(rx_dropped), 0, CORE(NOMEM),
 	},
+	[XTUN_RX_OTHER_KEY] = { "rx-other-key" },
+	[XTUN_ERR_RELAYED] = { "err-relayed" },
+	[XTUN_ERR_AGAIN] = { "err-again" },
+	[XTUN_ERR_TOO_BIG] = { "err-too-big" },
+	[XTUN_ERR_REDIRECT] = { "err-redirect" },
+	[XTUN_ERR_REASSEMBLY] = { "err-reassembly" },
+	[XTUN_ERR_SOURCE_QUENCH] = { "err-source-quench" },
+	[XTUN_ERR_SOURCE_ROUTE] = { "err-source-route" },
+	[XTUN_ERR_OTHER] = { "err-other" },
+	[XTUN_ERR_FORGED] = { "err-forged" },
+	[XTUN_ERR_BOGUS_MTU] = { "err-bogus-mtu" },
+	[XTUN_ERR_SHORT] = { "err-short" },
+	[XTUN_ERR_MUTE] = { "err-mute" },
+	[XTUN_ERR_OFF] = { "err-off" },
+	[XTUN_ERR_NO_MEMORY] = { "err-no-memory" },
 };
 
 /**
@@ -135,10 +154,15 @@ const char *xtun_reason_name(unsigned int reason)
 void xtun_count(struct xtun_dev *tun, enum xtun_reason reason)
 {
 	struct xtun_pcpu *pcpu = this_cpu_ptr(tun->pcpu);
+	unsigned long now = jiffies;
 
 	u64_stats_update_begin(&pcpu->syncp);
 	u64_stats_inc(&pcpu->drops[reason]);
 	u64_stats_update_end(&pcpu->syncp);
+
+	/* Shared by all CPUs: a flood writes it once a tick. */
+	if (READ_ONCE(tun->counted[reason]) != now)
+		WRITE_ONCE(tun->counted[reason], now);
 }
 
 /**
@@ -187,6 +211,19 @@ u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason)
 }
 
 /**
+ * xtun_drop_ago() - how long ago a tunnel dropped a packet for one reason
+ * @tun: the tunnel
+ * @reason: the reason, for which it has dropped one
+ *
+ * Context: any.
+ * Return: seconds since the last one.
+ */
+u32 xtun_drop_ago(const struct xtun_dev *tun, enum xtun_reason reason)
+{
+	return (jiffies - READ_ONCE(tun->counted[reason])) / HZ;
+}
+
+/**
  * xtun_drops_to_stats64() - add a tunnel's drops to its interface statistics
  * @tun: the tunnel
  * @stats: what to add to
@@ -202,7 +239,8 @@ void xtun_drops_to_stats64(const struct xtun_dev *tun,
 		const struct xtun_reason_info *info = &xtun_reasons[reason];
 		u64 count = xtun_drops(tun, reason);
 
-		*(__u64 *)((char *)stats + info->stat) += count;
+		if (info->stat)
+			*(__u64 *)((char *)stats + info->stat) += count;
 		if (info->total)
 			*(__u64 *)((char *)stats + info->total) += count;
 	}

@@ -25,6 +25,7 @@ enum xtun_reason {
 	XTUN_TX_FRAG_NEVER,
 	XTUN_TX_ENCAP_LIMIT,
 	XTUN_TX_NO_MEMORY,
+	XTUN_TX_FILTERED,
 	XTUN_TX_UNDERLAY,
 	XTUN_RX_TRUNCATED,
 	XTUN_RX_VERSION,
@@ -42,6 +43,23 @@ enum xtun_reason {
 	XTUN_RX_CONNTRACK,
 	XTUN_RX_BACKLOG,
 	XTUN_RX_NO_MEMORY,
+	/* Not a drop: it is left to others, and speaks for a mistake. */
+	XTUN_RX_OTHER_KEY,
+	/* Not drops: what becomes of ICMP errors about outer packets. */
+	XTUN_ERR_RELAYED,
+	XTUN_ERR_AGAIN,
+	XTUN_ERR_TOO_BIG,
+	XTUN_ERR_REDIRECT,
+	XTUN_ERR_REASSEMBLY,
+	XTUN_ERR_SOURCE_QUENCH,
+	XTUN_ERR_SOURCE_ROUTE,
+	XTUN_ERR_OTHER,
+	XTUN_ERR_FORGED,
+	XTUN_ERR_BOGUS_MTU,
+	XTUN_ERR_SHORT,
+	XTUN_ERR_MUTE,
+	XTUN_ERR_OFF,
+	XTUN_ERR_NO_MEMORY,
 	XTUN_REASONS,
 	/* Not a drop: the packet is for somebody else. */
 	XTUN_NOT_OURS,
@@ -52,6 +70,7 @@ void xtun_count(struct xtun_dev *tun, enum xtun_reason reason);
 int xtun_drop(struct xtun_dev *tun, struct sk_buff *skb,
 	      enum xtun_reason reason);
 u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason);
+u32 xtun_drop_ago(const struct xtun_dev *tun, enum xtun_reason reason);
 void xtun_drops_to_stats64(const struct xtun_dev *tun,
 			   struct rtnl_link_stats64 *stats);
 

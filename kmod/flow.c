@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A number for the flow of an inner packet, which off-path senders cannot know.
+ * Outer packets carry it, and so does an ICMP error about them: who quotes it
+ * has seen the packet.
  */
 #include <linux/if_ether.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/unaligned.h>
@@ -23,70 +27,102 @@ static void xtun_flow_add(struct xtun_flow *flow, const void *data,
 	flow->n += words;
 }
 
-static bool xtun_has_ports(u8 ipproto)
+static bool xtun_is_echo(u8 ipproto, u8 type)
 {
-	return ipproto == IPPROTO_TCP || ipproto == IPPROTO_UDP;
+	if (ipproto == IPPROTO_ICMP)
+		return type == ICMP_ECHO || type == ICMP_ECHOREPLY;
+	return type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
+}
+
+/* What tells flows between two hosts apart, and the number of an echo. */
+static u32 xtun_flow_transport(const struct sk_buff *skb, unsigned int offset,
+			       u8 ipproto, u16 *seq)
+{
+	u8 buf[8];
+	const u8 *hdr;
+
+	switch (ipproto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+		hdr = skb_header_pointer(skb, offset, sizeof(u32), buf);
+		return hdr ? get_unaligned_be32(hdr) : 0;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		hdr = skb_header_pointer(skb, offset, sizeof(buf), buf);
+		if (!hdr || !xtun_is_echo(ipproto, hdr[0]))
+			return 0;
+		*seq = get_unaligned_be16(hdr + 6);
+		return get_unaligned_be16(hdr + 4);
+	default:
+		return 0;
+	}
 }
 
 static void xtun_flow_add_transport(struct xtun_flow *flow,
 				    const struct sk_buff *skb,
-				    unsigned int offset, u8 ipproto, bool whole)
+				    unsigned int offset, u8 ipproto, bool whole,
+				    u16 *seq)
 {
-	u32 buf, proto = ipproto;
-	const u32 *ports;
+	u32 words[2] = { ipproto };
 
-	xtun_flow_add(flow, &proto, 1);
-	if (!whole || !xtun_has_ports(ipproto))
-		return;
-	ports = skb_header_pointer(skb, offset, sizeof(buf), &buf);
-	if (ports)
-		xtun_flow_add(flow, ports, 1);
+	if (whole)
+		words[1] = xtun_flow_transport(skb, offset, ipproto, seq);
+	xtun_flow_add(flow, words, 2);
 }
 
-static void xtun_flow_fill(struct xtun_flow *flow, const struct xtun_cx *cx)
+static void xtun_flow_fill(struct xtun_flow *flow, const struct sk_buff *skb,
+			   __be16 proto, unsigned int l3_off, u16 *seq)
 {
-	const struct sk_buff *skb = cx->skb;
 	int at = skb_network_offset(skb);
 
-	if (cx->proto == htons(ETH_P_IP)) {
+	if (proto == htons(ETH_P_IP)) {
 		const struct iphdr *iph = ip_hdr(skb);
 
 		xtun_flow_add(flow, &iph->saddr, 2);
 		xtun_flow_add_transport(flow, skb, at + iph->ihl * 4,
-					iph->protocol, !ip_is_fragment(iph));
-	} else if (cx->proto == htons(ETH_P_IPV6)) {
+					iph->protocol, !ip_is_fragment(iph),
+					seq);
+	} else if (proto == htons(ETH_P_IPV6)) {
 		const struct ipv6hdr *ip6h = ipv6_hdr(skb);
 
 		xtun_flow_add(flow, &ip6h->saddr, 8);
 		xtun_flow_add_transport(flow, skb, at + sizeof(*ip6h),
-					ip6h->nexthdr, true);
+					ip6h->nexthdr, true, seq);
 	} else {
-		xtun_flow_add(flow, skb_network_header(skb) - cx->l3_off,
+		xtun_flow_add(flow, skb_network_header(skb) - l3_off,
 			      2 * ETH_ALEN / sizeof(u32));
 	}
 }
 
 /**
  * xtun_flow_tag() - keyed hash of what all packets of an inner flow share
- * @cx: the packet, its network header the inner one
+ * @net: underlay, whose secret is the key
+ * @skb: the packet, its network header the inner one; of its transport header
+ *	8 bytes, or all that the packet has
+ * @proto: inner ethertype, or 0 for a frame without an IP packet
+ * @l3_off: bytes from the payload's beginning to its network header
  *
- * Pair-multiply-shift under the netns' secret: universal, so that who cannot
- * see tags cannot guess one, at one multiplication for two words.
+ * Pair-multiply-shift: universal, so that who cannot see tags cannot guess one,
+ * at one multiplication for two words. Echo requests have numbers of their own,
+ * so that their identifications tell them apart.
  *
- * Context: BH disabled.
- * Return: 32 bits, all equally good.
+ * Context: RCU.
+ * Return: the tag.
  */
-u32 xtun_flow_tag(const struct xtun_cx *cx)
+struct xtun_tag xtun_flow_tag(const struct net *net, const struct sk_buff *skb,
+			      __be16 proto, unsigned int l3_off)
 {
-	const u64 *secret = xtun_net(cx->tun->net)->secret;
+	const u64 *secret = xtun_net(net)->secret;
 	struct xtun_flow flow = {};
 	u64 sum = 0;
+	u16 seq = 0;
 	int i;
 
 	BUILD_BUG_ON(XTUN_TAG_WORDS % 2);
-	xtun_flow_fill(&flow, cx);
+	xtun_flow_fill(&flow, skb, proto, l3_off, &seq);
 	for (i = 0; i < XTUN_TAG_WORDS; i += 2)
 		sum += (secret[i] + flow.words[i]) *
 		       (secret[i + 1] + flow.words[i + 1]);
-	return sum >> 32;
+	sum >>= 32;
+	return (struct xtun_tag){ .flow = sum, .id = sum + seq };
 }

@@ -5,49 +5,75 @@
  */
 #include <linux/ethtool.h>
 #include <linux/rtnetlink.h>
-#include <net/genetlink.h>
 #include <net/rtnetlink.h>
 
-#include "xtun.h"
-#include "xtun_nl.h"
-
-static struct genl_family xtun_family;
+#include "genl.h"
 
 /* Where a dump goes on: how many devices of the netns it has passed. */
 struct xtun_dump {
 	unsigned int passed;
 };
 
-static struct xtun_dev *xtun_find(struct genl_info *info)
+/**
+ * xtun_find() - find the tunnel that a request names
+ * @net: netns of the request
+ * @index: its ifindex, or NULL
+ * @name: its name, or NULL
+ * @extack: gets the reason of a refusal
+ *
+ * Context: RTNL.
+ * Return: the tunnel, or an error pointer.
+ */
+struct xtun_dev *xtun_find(struct net *net, const struct nlattr *index,
+			   const struct nlattr *name,
+			   struct netlink_ext_ack *extack)
 {
-	const struct nlattr *index = info->attrs[XTUN_A_TUNNEL_IFINDEX];
-	const struct nlattr *name = info->attrs[XTUN_A_TUNNEL_IFNAME];
 	struct net_device *dev = NULL;
 	char buf[IFNAMSIZ];
 
 	if (!index && !name) {
-		NL_SET_ERR_MSG(info->extack, "say which: ifindex or ifname");
+		NL_SET_ERR_MSG(extack, "say which: ifindex or ifname");
 		return ERR_PTR(-EINVAL);
 	}
 	if (index) {
-		dev = __dev_get_by_index(genl_info_net(info),
-					 nla_get_u32(index));
+		dev = __dev_get_by_index(net, nla_get_u32(index));
 	} else {
 		nla_strscpy(buf, name, sizeof(buf));
-		dev = __dev_get_by_name(genl_info_net(info), buf);
+		dev = __dev_get_by_name(net, buf);
 	}
 	if (!dev) {
-		NL_SET_ERR_MSG(info->extack, "there is no such device");
+		NL_SET_ERR_MSG(extack, "there is no such device");
 		return ERR_PTR(-ENODEV);
 	}
 	if (!xtun_is(dev)) {
-		NL_SET_ERR_MSG(info->extack, "the device is not of kind xtun");
+		NL_SET_ERR_MSG(extack, "the device is not of kind xtun");
 		return ERR_PTR(-EOPNOTSUPP);
 	}
 	return netdev_priv(dev);
 }
 
-static int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun)
+/**
+ * xtun_find_asked() - find the tunnel that a request is about
+ * @info: the request
+ *
+ * Context: RTNL.
+ * Return: the tunnel, or an error pointer.
+ */
+struct xtun_dev *xtun_find_asked(struct genl_info *info)
+{
+	return xtun_find(genl_info_net(info), info->attrs[XTUN_A_TUNNEL_IFINDEX],
+			 info->attrs[XTUN_A_TUNNEL_IFNAME], info->extack);
+}
+
+/**
+ * xtun_put_id() - write which tunnel a message is about
+ * @skb: the message
+ * @tun: the tunnel
+ *
+ * Context: RTNL or RCU.
+ * Return: 0 or -EMSGSIZE.
+ */
+int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun)
 {
 	if (nla_put_u32(skb, XTUN_A_TUNNEL_IFINDEX, tun->dev->ifindex) ||
 	    nla_put_string(skb, XTUN_A_TUNNEL_IFNAME, tun->dev->name))
@@ -66,7 +92,8 @@ static int xtun_put_netns(struct sk_buff *skb, const struct xtun_dev *tun)
 	return nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID, id);
 }
 
-static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun)
+static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
+			   const void *about)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
 	struct nlattr *nest;
@@ -95,11 +122,15 @@ static int xtun_put_drop(struct sk_buff *skb, const struct xtun_dev *tun,
 			 unsigned int reason)
 {
 	struct nlattr *nest = nla_nest_start(skb, XTUN_A_STATS_DROP);
+	u64 packets = xtun_drops(tun, reason);
 
 	if (!nest ||
 	    nla_put_string(skb, XTUN_A_DROP_NAME, xtun_reason_name(reason)) ||
-	    nla_put_u64_64bit(skb, XTUN_A_DROP_PACKETS,
-			      xtun_drops(tun, reason), XTUN_A_DROP_PAD))
+	    nla_put_u64_64bit(skb, XTUN_A_DROP_PACKETS, packets,
+			      XTUN_A_DROP_PAD))
+		return -EMSGSIZE;
+	if (packets && nla_put_u32(skb, XTUN_A_DROP_AGO,
+				   xtun_drop_ago(tun, reason)))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
@@ -122,7 +153,8 @@ static int xtun_put_traffic(struct sk_buff *skb, const struct xtun_dev *tun)
 	return 0;
 }
 
-static int xtun_put_stats(struct sk_buff *skb, const struct xtun_dev *tun)
+static int xtun_put_stats(struct sk_buff *skb, const struct xtun_dev *tun,
+			  const void *about)
 {
 	struct nlattr *nest;
 	unsigned int reason;
@@ -146,33 +178,46 @@ static size_t xtun_stats_size(const struct xtun_dev *tun)
 	       nla_total_size(0) + 4 * nla_total_size_64bit(sizeof(u64)) +
 	       XTUN_REASONS * (nla_total_size(0) +
 			       nla_total_size(ETH_GSTRING_LEN) +
-			       nla_total_size_64bit(sizeof(u64)));
+			       nla_total_size_64bit(sizeof(u64)) +
+			       nla_total_size(sizeof(u32)));
 }
 
 /* What a request asks for about each tunnel. */
-struct xtun_answer {
+struct xtun_query {
 	u8 cmd;
 	size_t (*size)(const struct xtun_dev *tun);
-	int (*put)(struct sk_buff *skb, const struct xtun_dev *tun);
+	xtun_put_t put;
 };
 
-static const struct xtun_answer xtun_answer_tunnel = {
+static const struct xtun_query xtun_query_tunnel = {
 	XTUN_CMD_GET, xtun_tunnel_size, xtun_put_tunnel,
 };
 
-static const struct xtun_answer xtun_answer_stats = {
+static const struct xtun_query xtun_query_stats = {
 	XTUN_CMD_STATS_GET, xtun_stats_size, xtun_put_stats,
 };
 
-static int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
-			    const struct xtun_answer *answer, u32 portid,
-			    u32 seq, int flags, u8 cmd)
+/**
+ * xtun_put_message() - write a message about a tunnel
+ * @skb: where to; as it was when the message does not fit
+ * @tun: the tunnel
+ * @head: header of the message
+ * @put: writes the attributes
+ * @about: for @put
+ *
+ * Context: that of @put.
+ * Return: 0 or -EMSGSIZE.
+ */
+int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
+		     const struct xtun_head *head, xtun_put_t put,
+		     const void *about)
 {
-	void *hdr = genlmsg_put(skb, portid, seq, &xtun_family, flags, cmd);
+	void *hdr = genlmsg_put(skb, head->portid, head->seq, &xtun_family,
+				head->flags, head->cmd);
 
 	if (!hdr)
 		return -EMSGSIZE;
-	if (answer->put(skb, tun)) {
+	if (put(skb, tun, about)) {
 		genlmsg_cancel(skb, hdr);
 		return -EMSGSIZE;
 	}
@@ -180,16 +225,33 @@ static int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
 	return 0;
 }
 
-static int xtun_reply(struct genl_info *info, const struct xtun_dev *tun,
-		      const struct xtun_answer *answer, u8 cmd)
+/**
+ * xtun_answer_one() - answer a request with one message
+ * @info: the request
+ * @tun: the tunnel that it is about
+ * @size: bytes of attributes, at most
+ * @cmd: what the message is
+ * @put: writes the attributes
+ * @about: for @put
+ *
+ * Context: process, may sleep; that of @put.
+ * Return: 0 or a negative error.
+ */
+int xtun_answer_one(struct genl_info *info, const struct xtun_dev *tun,
+		    size_t size, u8 cmd, xtun_put_t put, const void *about)
 {
-	struct sk_buff *skb = genlmsg_new(answer->size(tun), GFP_KERNEL);
+	struct xtun_head head = {
+		.portid = info->snd_portid,
+		.seq = info->snd_seq,
+		.cmd = cmd,
+	};
+	struct sk_buff *skb;
 	int err;
 
+	skb = genlmsg_new(size, GFP_KERNEL);
 	if (!skb)
 		return -ENOMEM;
-	err = xtun_put_message(skb, tun, answer, info->snd_portid,
-			       info->snd_seq, 0, cmd);
+	err = xtun_put_message(skb, tun, &head, put, about);
 	if (err) {
 		nlmsg_free(skb);
 		return err;
@@ -197,24 +259,37 @@ static int xtun_reply(struct genl_info *info, const struct xtun_dev *tun,
 	return genlmsg_reply(skb, info);
 }
 
+static int xtun_reply(struct genl_info *info, const struct xtun_dev *tun,
+		      const struct xtun_query *query, u8 cmd)
+{
+	return xtun_answer_one(info, tun, query->size(tun), cmd, query->put,
+			       NULL);
+}
+
 static int xtun_get_one(struct genl_info *info,
-			const struct xtun_answer *answer)
+			const struct xtun_query *query)
 {
 	struct xtun_dev *tun;
 	int err;
 
 	rtnl_lock();
-	tun = xtun_find(info);
+	tun = xtun_find_asked(info);
 	err = IS_ERR(tun) ? PTR_ERR(tun) :
-			    xtun_reply(info, tun, answer, answer->cmd);
+			    xtun_reply(info, tun, query, query->cmd);
 	rtnl_unlock();
 	return err;
 }
 
 static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
-		     const struct xtun_answer *answer)
+		     const struct xtun_query *query)
 {
 	struct xtun_dump *dump = (struct xtun_dump *)cb->ctx;
+	struct xtun_head head = {
+		.portid = NETLINK_CB(cb->skb).portid,
+		.seq = cb->nlh->nlmsg_seq,
+		.flags = NLM_F_MULTI,
+		.cmd = query->cmd,
+	};
 	struct net *net = sock_net(skb->sk);
 	unsigned int passed = 0, at;
 	struct net_device *dev;
@@ -226,10 +301,8 @@ static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 		if (passed++ < dump->passed || !xtun_is(dev))
 			continue;
 		at = skb->len;
-		err = xtun_put_message(skb, netdev_priv(dev), answer,
-				       NETLINK_CB(cb->skb).portid,
-				       cb->nlh->nlmsg_seq, NLM_F_MULTI,
-				       answer->cmd);
+		err = xtun_put_message(skb, netdev_priv(dev), &head,
+				       query->put, NULL);
 		if (err)
 			break;
 		/* Devices came or went: who asked is told to ask again. */
@@ -242,22 +315,22 @@ static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 
 int xtun_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return xtun_get_one(info, &xtun_answer_tunnel);
+	return xtun_get_one(info, &xtun_query_tunnel);
 }
 
 int xtun_nl_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	return xtun_dump(skb, cb, &xtun_answer_tunnel);
+	return xtun_dump(skb, cb, &xtun_query_tunnel);
 }
 
 int xtun_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return xtun_get_one(info, &xtun_answer_stats);
+	return xtun_get_one(info, &xtun_query_stats);
 }
 
 int xtun_nl_stats_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	return xtun_dump(skb, cb, &xtun_answer_stats);
+	return xtun_dump(skb, cb, &xtun_query_stats);
 }
 
 /* The netns that a new device goes into. */
@@ -339,7 +412,7 @@ int xtun_nl_new_doit(struct sk_buff *skb, struct genl_info *info)
 	dev = xtun_make(info, net);
 	err = PTR_ERR_OR_ZERO(dev);
 	if (!err) {
-		err = xtun_reply(info, netdev_priv(dev), &xtun_answer_tunnel,
+		err = xtun_reply(info, netdev_priv(dev), &xtun_query_tunnel,
 				 XTUN_CMD_NEW);
 		if (err)
 			unregister_netdevice(dev);
@@ -355,7 +428,7 @@ int xtun_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 	int err;
 
 	rtnl_lock();
-	tun = xtun_find(info);
+	tun = xtun_find_asked(info);
 	err = PTR_ERR_OR_ZERO(tun);
 	if (!err)
 		err = xtun_change(tun, info->attrs[XTUN_A_TUNNEL_CONF],
@@ -372,12 +445,56 @@ int xtun_nl_del_doit(struct sk_buff *skb, struct genl_info *info)
 	int err;
 
 	rtnl_lock();
-	tun = xtun_find(info);
+	tun = xtun_find_asked(info);
 	err = PTR_ERR_OR_ZERO(tun);
 	if (!err)
 		unregister_netdevice(tun->dev);
 	rtnl_unlock();
 	return err;
+}
+
+/**
+ * xtun_listened() - does anybody listen to events about a tunnel?
+ * @tun: the tunnel
+ *
+ * Context: RTNL or RCU.
+ * Return: whether somebody does.
+ */
+bool xtun_listened(const struct xtun_dev *tun)
+{
+	return genl_has_listeners(&xtun_family, dev_net(tun->dev),
+				  XTUN_NLGRP_EVENTS);
+}
+
+/**
+ * xtun_multicast() - send an event about a tunnel to listeners of its netns
+ * @tun: the tunnel
+ * @size: bytes of attributes, at most
+ * @cmd: what the event is
+ * @put: writes the attributes
+ * @about: for @put
+ * @gfp: whether it may sleep
+ *
+ * Context: RTNL or RCU; that of @put.
+ * Return: 0, or a negative error when nobody has heard of it.
+ */
+int xtun_multicast(const struct xtun_dev *tun, size_t size, u8 cmd,
+		   xtun_put_t put, const void *about, gfp_t gfp)
+{
+	struct xtun_head head = { .cmd = cmd };
+	struct sk_buff *skb;
+	int err;
+
+	skb = genlmsg_new(size, gfp);
+	if (!skb)
+		return -ENOMEM;
+	err = xtun_put_message(skb, tun, &head, put, about);
+	if (err) {
+		nlmsg_free(skb);
+		return err;
+	}
+	return genlmsg_multicast_netns(&xtun_family, dev_net(tun->dev), skb, 0,
+				       XTUN_NLGRP_EVENTS, gfp);
 }
 
 /**
@@ -389,23 +506,12 @@ int xtun_nl_del_doit(struct sk_buff *skb, struct genl_info *info)
  */
 void xtun_notify(const struct xtun_dev *tun, u8 cmd)
 {
-	struct net *net = dev_net(tun->dev);
-	struct sk_buff *skb;
-
-	if (!genl_has_listeners(&xtun_family, net, XTUN_NLGRP_EVENTS))
-		return;
-	skb = genlmsg_new(xtun_tunnel_size(tun), GFP_KERNEL);
-	if (!skb)
-		return;
-	if (xtun_put_message(skb, tun, &xtun_answer_tunnel, 0, 0, 0, cmd)) {
-		nlmsg_free(skb);
-		return;
-	}
-	genlmsg_multicast_netns(&xtun_family, net, skb, 0, XTUN_NLGRP_EVENTS,
-				GFP_KERNEL);
+	if (xtun_listened(tun))
+		xtun_multicast(tun, xtun_tunnel_size(tun), cmd, xtun_put_tunnel,
+			       NULL, GFP_KERNEL);
 }
 
-static struct genl_family xtun_family __ro_after_init = {
+struct genl_family xtun_family __ro_after_init = {
 	.name = XTUN_FAMILY_NAME,
 	.version = XTUN_FAMILY_VERSION,
 	.module = THIS_MODULE,

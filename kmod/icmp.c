@@ -1,270 +1,570 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The way back: errors about outer packets, and errors that senders of inner
- * packets get.
+ * The way back: an ICMP error about an outer packet has come. Read the quote,
+ * find the tunnel, believe it or not, learn from it, and tell the sender of the
+ * inner packet.
  */
 #include <linux/etherdevice.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-#include <net/dst_metadata.h>
 #include <net/icmp.h>
-#include <net/ip6_checksum.h>
 #include <net/ipv6.h>
+#include <net/ndisc.h>
 
 #include "xtun.h"
 
-/* RFC 792 asks for 8 bytes, RFC 1812 section 4.3.2.3 for up to 576 in all. */
-#define XTUN_ICMP4_MAX		576
+/* Of a quote as much is passed on as the longest error may hold, and more. */
+#define XTUN_QUOTE_MAX		1500
 
-/* Is the inner packet one that must not be answered (RFC 1122 3.2.2)? */
-static bool xtun_mute4(const struct sk_buff *skb)
+/* RFC 792: what a router quotes at least of what follows the IP header. */
+#define XTUN_QUOTE_TRANSPORT	8
+
+/* Frame whose tags and IP header with options may all be there. */
+#define XTUN_FRAME_HEADERS	(ETH_HLEN + XTUN_VLAN_TAGS_MAX * 4 + 60)
+
+/* Errors not believed in a second, after which no near miss is believed. */
+#define XTUN_ATTACK		16
+
+/**
+ * struct xtun_back - an ICMP error on its way back
+ * @skb: the error, its data at the quoted outer header
+ * @icmp: its header
+ * @match: tunnel's addresses, as the quote has them
+ * @quote: the quoted outer header
+ * @quoted: bytes of the quote that are of the outer packet
+ * @h: the quoted encapsulation header
+ * @whole: it was all there
+ * @from: who sent the error
+ * @kind: what it says
+ * @remembered: the inner packet comes from the memory, not from the quote
+ * @cx: the inner packet; its skb is NULL when nothing is known of it
+ */
+struct xtun_back {
+	struct sk_buff *skb;
+	const struct xtun_icmp *icmp;
+	struct xtun_match match;
+	struct xtun_quote quote;
+	unsigned int quoted;
+	struct xtun_hdr h;
+	bool whole;
+	union nf_inet_addr from;
+	enum xtun_kind kind;
+	bool remembered;
+	struct xtun_cx cx;
+};
+
+/* PATH-TRUTH's table, from the side of the error; the other is in tell.c. */
+static const u8 xtun_unreach_v4[NR_ICMP_UNREACH + 1] = {
+	[ICMP_NET_UNREACH] = XTUN_KIND_NETWORK,
+	[ICMP_HOST_UNREACH] = XTUN_KIND_HOST,
+	[ICMP_PROT_UNREACH] = XTUN_KIND_HOST,
+	[ICMP_PORT_UNREACH] = XTUN_KIND_HOST,
+	[ICMP_FRAG_NEEDED] = XTUN_KIND_TOO_BIG,
+	[ICMP_SR_FAILED] = XTUN_KIND_SOURCE_ROUTE,
+	[ICMP_NET_UNKNOWN] = XTUN_KIND_NETWORK,
+	[ICMP_HOST_UNKNOWN] = XTUN_KIND_HOST,
+	[ICMP_HOST_ISOLATED] = XTUN_KIND_HOST,
+	[ICMP_NET_ANO] = XTUN_KIND_PROHIBITED_NET,
+	[ICMP_HOST_ANO] = XTUN_KIND_PROHIBITED_HOST,
+	[ICMP_NET_UNR_TOS] = XTUN_KIND_NETWORK,
+	[ICMP_HOST_UNR_TOS] = XTUN_KIND_HOST,
+	[ICMP_PKT_FILTERED] = XTUN_KIND_PROHIBITED,
+	[ICMP_PREC_VIOLATION] = XTUN_KIND_OTHER,
+	[ICMP_PREC_CUTOFF] = XTUN_KIND_OTHER,
+};
+
+static const u8 xtun_unreach_v6[] = {
+	[ICMPV6_NOROUTE] = XTUN_KIND_NETWORK,
+	[ICMPV6_ADM_PROHIBITED] = XTUN_KIND_PROHIBITED,
+	[ICMPV6_NOT_NEIGHBOUR] = XTUN_KIND_HOST,
+	[ICMPV6_ADDR_UNREACH] = XTUN_KIND_HOST,
+	[ICMPV6_PORT_UNREACH] = XTUN_KIND_HOST,
+	[ICMPV6_POLICY_FAIL] = XTUN_KIND_PROHIBITED,
+	[ICMPV6_REJECT_ROUTE] = XTUN_KIND_PROHIBITED,
+};
+
+static enum xtun_kind xtun_kind_v4(u8 type, u8 code)
 {
-	const struct iphdr *iph = ip_hdr(skb);
-	struct icmphdr buf;
-	const struct icmphdr *icmph;
+	switch (type) {
+	case ICMP_DEST_UNREACH:
+		return code < ARRAY_SIZE(xtun_unreach_v4) ?
+		       xtun_unreach_v4[code] : XTUN_KIND_OTHER;
+	case ICMP_TIME_EXCEEDED:
+		return code == ICMP_EXC_TTL ? XTUN_KIND_TIME :
+					      XTUN_KIND_REASSEMBLY;
+	case ICMP_PARAMETERPROB:
+		return XTUN_KIND_HOST;
+	case ICMP_SOURCE_QUENCH:
+		return XTUN_KIND_SOURCE_QUENCH;
+	case ICMP_REDIRECT:
+		return XTUN_KIND_REDIRECT;
+	default:
+		return XTUN_KIND_OTHER;
+	}
+}
 
-	if (iph->frag_off & htons(IP_OFFSET) ||
-	    ipv4_is_zeronet(iph->saddr) || ipv4_is_lbcast(iph->saddr) ||
-	    ipv4_is_multicast(iph->saddr) || ipv4_is_multicast(iph->daddr) ||
-	    ipv4_is_lbcast(iph->daddr))
-		return true;
-	if (iph->protocol != IPPROTO_ICMP)
+static enum xtun_kind xtun_kind_v6(u8 type, u8 code)
+{
+	switch (type) {
+	case ICMPV6_DEST_UNREACH:
+		return code < ARRAY_SIZE(xtun_unreach_v6) ?
+		       xtun_unreach_v6[code] : XTUN_KIND_OTHER;
+	case ICMPV6_PKT_TOOBIG:
+		return XTUN_KIND_TOO_BIG;
+	case ICMPV6_TIME_EXCEED:
+		return code == ICMPV6_EXC_HOPLIMIT ? XTUN_KIND_TIME :
+						     XTUN_KIND_REASSEMBLY;
+	case ICMPV6_PARAMPROB:
+		return code <= ICMPV6_UNK_OPTION ? XTUN_KIND_HOST :
+						   XTUN_KIND_OTHER;
+	case NDISC_REDIRECT:
+		return XTUN_KIND_REDIRECT;
+	default:
+		return XTUN_KIND_OTHER;
+	}
+}
+
+/* RFC 4884 section 4: which messages may hold more than the quote. */
+static bool xtun_extensible(u8 family, u8 type)
+{
+	if (family == AF_INET)
+		return type == ICMP_DEST_UNREACH ||
+		       type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB;
+	return type == ICMPV6_DEST_UNREACH || type == ICMPV6_TIME_EXCEED;
+}
+
+/**
+ * xtun_icmp_read() - read the header of an ICMP error
+ * @icmp: gets it
+ * @family: AF_INET or AF_INET6
+ * @hdr: the header's 8 bytes
+ *
+ * RFC 792, RFC 4443; the length of the quote by RFC 4884.
+ *
+ * Context: any.
+ */
+void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr)
+{
+	const struct icmp6hdr *icmp6h = hdr;
+	const struct icmphdr *icmph = hdr;
+
+	icmp->type = icmph->type;
+	icmp->code = icmph->code;
+	icmp->words = 0;
+	if (family == AF_INET) {
+		icmp->info = ntohs(icmph->un.frag.mtu);
+		if (xtun_extensible(family, icmp->type))
+			icmp->words = icmph->un.reserved[1] * 4;
+	} else {
+		icmp->info = ntohl(icmp6h->icmp6_mtu);
+		if (xtun_extensible(family, icmp->type))
+			icmp->words = icmp6h->icmp6_dataun.un_data8[0] * 8;
+	}
+}
+
+/* Find and read the headers; false when it is about no packet of xtun's. */
+static bool xtun_back_parse(struct xtun_back *b,
+			    const struct xtun_carrier *carrier, u8 family)
+{
+	struct sk_buff *skb = b->skb;
+	struct xtun_match outer = { .family = family };
+	const struct xtun_wire *wire;
+	unsigned int len;
+
+	if (!xtun_route_quote(skb, family, &b->match, &b->quote))
 		return false;
-	icmph = skb_header_pointer(skb, skb_network_offset(skb) + iph->ihl * 4,
-				   sizeof(buf), &buf);
-	return !icmph || icmp_is_err(icmph->type);
-}
-
-/* RFC 4443 section 2.4 e; who answers for a group has no address to do so. */
-static bool xtun_mute6(const struct sk_buff *skb)
-{
-	const struct ipv6hdr *ip6h = ipv6_hdr(skb);
-	u8 nexthdr = ip6h->nexthdr, buf;
-	const u8 *type;
-	__be16 frag;
-	int at;
-
-	if (ipv6_addr_any(&ip6h->saddr) ||
-	    ipv6_addr_is_multicast(&ip6h->saddr) ||
-	    ipv6_addr_is_multicast(&ip6h->daddr))
-		return true;
-	at = ipv6_skip_exthdr(skb, skb_network_offset(skb) + sizeof(*ip6h),
-			      &nexthdr, &frag);
-	if (at < 0 || frag & htons(IP6_OFFSET))
-		return true;
-	if (nexthdr != IPPROTO_ICMPV6)
+	wire = xtun_wire_by_ipproto(b->quote.ipproto);
+	if (!wire || wire->carrier != carrier)
 		return false;
-	type = skb_header_pointer(skb, at, sizeof(buf), &buf);
-	return !type || !(*type & ICMPV6_INFOMSG_MASK);
+
+	b->quoted = min(skb->len, b->quote.len);
+	if (b->icmp->words)
+		b->quoted = min_t(unsigned int, b->quoted, b->icmp->words);
+	if (b->quote.at > b->quoted)
+		return false;
+
+	b->match.wire = wire->id;
+	len = min_t(unsigned int, b->quoted - b->quote.at, wire->hdr_max);
+	if (!pskb_may_pull(skb, b->quote.at + len))
+		return false;
+	/* A quote may end anywhere; what counts is what could be read. */
+	b->whole = !wire->parse(skb->data + b->quote.at, len, b->quote.ipproto,
+				&b->h);
+
+	xtun_route_addrs(skb, &outer);
+	b->from = outer.remote;
+	b->kind = family == AF_INET ?
+		  xtun_kind_v4(b->icmp->type, b->icmp->code) :
+		  xtun_kind_v6(b->icmp->type, b->icmp->code);
+	return true;
 }
 
-static void xtun_fill_error4(struct sk_buff *err, const struct sk_buff *skb,
-			     u32 mtu)
+/* Does the memory of this tunnel have the packet, or may it do without? */
+static bool xtun_back_sent(const struct xtun_conf *conf, const void *data)
 {
-	const struct iphdr *inner = ip_hdr(skb);
-	unsigned int len = err->len;
-	struct icmphdr *icmph;
-	struct iphdr *iph;
+	const struct xtun_back *b = data;
+	u8 buf;
 
-	icmph = skb_push(err, sizeof(*icmph));
-	memset(icmph, 0, sizeof(*icmph));
-	icmph->type = ICMP_DEST_UNREACH;
-	icmph->code = ICMP_FRAG_NEEDED;
-	icmph->un.frag.mtu = htons(mtu);
-	icmph->checksum = csum_fold(csum_partial(icmph, len + sizeof(*icmph),
-						 0));
-
-	iph = skb_push(err, sizeof(*iph));
-	skb_reset_network_header(err);
-	memset(iph, 0, sizeof(*iph));
-	iph->version = 4;
-	iph->ihl = sizeof(*iph) / 4;
-	iph->tos = (inner->tos & IPTOS_TOS_MASK) | IPTOS_PREC_INTERNETCONTROL;
-	iph->tot_len = htons(err->len);
-	iph->frag_off = htons(IP_DF);
-	iph->ttl = IPDEFTTL;
-	iph->protocol = IPPROTO_ICMP;
-	iph->saddr = inner->daddr;
-	iph->daddr = inner->saddr;
-	ip_send_check(iph);
+	if (conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
+		return true;
+	if (xtun_memory_find(conf->tun, &b->match.remote, b->quote.ident, &buf,
+			     sizeof(buf)))
+		return true;
+	xtun_memory_arm(conf->tun);
+	xtun_count(conf->tun, XTUN_ERR_SHORT);
+	return false;
 }
 
-static void xtun_fill_error6(struct sk_buff *err, const struct sk_buff *skb,
-			     u32 mtu)
+static bool xtun_back_find(struct xtun_back *b)
 {
-	const struct ipv6hdr *inner = ipv6_hdr(skb);
-	unsigned int len = err->len;
-	struct icmp6hdr *icmph;
-	struct ipv6hdr *ip6h;
+	const struct xtun_conf *conf;
 
-	icmph = skb_push(err, sizeof(*icmph));
-	memset(icmph, 0, sizeof(*icmph));
-	icmph->icmp6_type = ICMPV6_PKT_TOOBIG;
-	icmph->icmp6_mtu = htonl(mtu);
-	len += sizeof(*icmph);
-	icmph->icmp6_cksum = csum_ipv6_magic(&inner->daddr, &inner->saddr, len,
-					     IPPROTO_ICMPV6,
-					     csum_partial(icmph, len, 0));
-
-	ip6h = skb_push(err, sizeof(*ip6h));
-	skb_reset_network_header(err);
-	ip6_flow_hdr(ip6h, 0, 0);
-	ip6h->payload_len = htons(len);
-	ip6h->nexthdr = IPPROTO_ICMPV6;
-	ip6h->hop_limit = IPDEFTTL;
-	ip6h->saddr = inner->daddr;
-	ip6h->daddr = inner->saddr;
+	if (b->h.n_ids)
+		conf = xtun_lookup_sent(&b->match, &b->h, b->skb);
+	else
+		conf = xtun_lookup_cut(&b->match, &b->h, xtun_back_sent, b);
+	if (!conf)
+		return false;
+	b->cx.conf = conf;
+	b->cx.tun = conf->tun;
+	return true;
 }
 
-/* The Ethernet header of the frame, tags and all, turned round. */
-static void xtun_turn_l2(struct sk_buff *err, const struct sk_buff *skb,
-			 unsigned int len)
+/* Is enough of the packet there to know its flow, and for its sender? */
+static bool xtun_back_enough(const struct xtun_back *b, bool whole)
 {
-	struct ethhdr *eth = skb_push(err, len);
+	const struct xtun_cx *cx = &b->cx;
+	unsigned int headers;
 
-	memcpy(eth, skb_mac_header(skb), len);
-	memcpy(eth->h_dest, eth_hdr(skb)->h_source, ETH_ALEN);
-	memcpy(eth->h_source, eth_hdr(skb)->h_dest, ETH_ALEN);
+	if (whole)
+		return true;
+	if (cx->proto == htons(ETH_P_IP))
+		headers = ip_hdrlen(cx->skb);
+	else if (cx->proto == htons(ETH_P_IPV6))
+		headers = sizeof(struct ipv6hdr);
+	else
+		return cx->skb->len >= XTUN_FRAME_HEADERS;
+	return cx->skb->len >= cx->l3_off + headers + XTUN_QUOTE_TRANSPORT;
+}
+
+/* The beginning of an inner packet becomes one, with an error's life only. */
+static bool xtun_back_classify(struct xtun_back *b, bool whole)
+{
+	struct xtun_cx *cx = &b->cx;
+
+	cx->skb->dev = cx->tun->dev;
+	cx->skb->protocol = b->h.proto;
+	if (cx->conf->p.payload == XTUN_PAYLOAD_IP && cx->skb->len)
+		cx->skb->protocol = *cx->skb->data >> 4 == 4 ?
+				    htons(ETH_P_IP) : htons(ETH_P_IPV6);
+	return !xtun_classify(cx) && xtun_back_enough(b, whole);
+}
+
+static bool xtun_back_alloc(struct xtun_back *b, unsigned int len)
+{
+	b->cx.skb = alloc_skb(NET_IP_ALIGN + len, GFP_ATOMIC);
+	if (!b->cx.skb) {
+		xtun_count(b->cx.tun, XTUN_ERR_NO_MEMORY);
+		return false;
+	}
+	if (b->cx.conf->p.payload == XTUN_PAYLOAD_ETH)
+		skb_reserve(b->cx.skb, NET_IP_ALIGN);
+	return true;
+}
+
+static void xtun_back_drop_inner(struct xtun_back *b)
+{
+	kfree_skb(b->cx.skb);
+	b->cx.skb = NULL;
+}
+
+static bool xtun_back_from_quote(struct xtun_back *b)
+{
+	unsigned int at = b->quote.at + b->h.len, len;
+
+	if (!b->whole || at >= b->quoted)
+		return false;
+	len = min_t(unsigned int, b->quoted - at, XTUN_QUOTE_MAX);
+	if (!xtun_back_alloc(b, len))
+		return false;
+	if (!skb_copy_bits(b->skb, at, skb_put(b->cx.skb, len), len) &&
+	    xtun_back_classify(b, b->quoted == b->quote.len))
+		return true;
+	xtun_back_drop_inner(b);
+	return false;
+}
+
+/* What was remembered may be a packet that was cut into segments since. */
+static void xtun_back_mend_len(struct xtun_back *b)
+{
+	const struct xtun_conf *conf = b->cx.conf;
+	unsigned int headers = b->quote.at + conf->encap_len + b->cx.l3_off;
+	struct sk_buff *skb = b->cx.skb;
+
+	if (b->quote.more || b->quote.len <= headers)
+		return;
+	if (b->cx.proto == htons(ETH_P_IP)) {
+		ip_hdr(skb)->tot_len = htons(b->quote.len - headers);
+		ip_send_check(ip_hdr(skb));
+	} else if (b->cx.proto == htons(ETH_P_IPV6)) {
+		headers += sizeof(struct ipv6hdr);
+		if (b->quote.len > headers)
+			ipv6_hdr(skb)->payload_len =
+				htons(b->quote.len - headers);
+	}
+}
+
+static bool xtun_back_from_memory(struct xtun_back *b)
+{
+	unsigned int len;
+
+	if (b->cx.conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
+		return false;
+	if (!xtun_back_alloc(b, XTUN_QUOTE_MAX))
+		return false;
+	len = xtun_memory_find(b->cx.tun, &b->match.remote, b->quote.ident,
+			       b->cx.skb->data, XTUN_QUOTE_MAX);
+	skb_put(b->cx.skb, len);
+	if (len && xtun_back_classify(b, true)) {
+		xtun_back_mend_len(b);
+		b->remembered = true;
+		return true;
+	}
+	xtun_back_drop_inner(b);
+	return false;
+}
+
+static bool xtun_under_attack(const struct xtun_dev *tun)
+{
+	return READ_ONCE(tun->forged) >= XTUN_ATTACK &&
+	       time_before(jiffies, READ_ONCE(tun->forged_time) + HZ);
+}
+
+static void xtun_count_forged(struct xtun_dev *tun)
+{
+	xtun_count(tun, XTUN_ERR_FORGED);
+	if (time_after_eq(jiffies, READ_ONCE(tun->forged_time) + HZ)) {
+		WRITE_ONCE(tun->forged_time, jiffies);
+		WRITE_ONCE(tun->forged, 0);
+	}
+	WRITE_ONCE(tun->forged, tun->forged + 1);
+}
+
+/* Segments of one packet have the numbers that follow its own. */
+static unsigned int xtun_back_segs(const struct xtun_back *b)
+{
+	u8 ipproto = 0;
+
+	if (b->cx.proto == htons(ETH_P_IP))
+		ipproto = ip_hdr(b->cx.skb)->protocol;
+	else if (b->cx.proto == htons(ETH_P_IPV6))
+		ipproto = ipv6_hdr(b->cx.skb)->nexthdr;
+	if (ipproto != IPPROTO_TCP && ipproto != IPPROTO_UDP)
+		return 1;
+	return xtun_under_attack(b->cx.tun) ? 1 : XTUN_SEGS_MAX;
+}
+
+/* Does the tunnel send such a packet without DF, or only fragments of it? */
+static bool xtun_back_fragmentable(const struct xtun_back *b)
+{
+	const struct xtun_cx *cx = &b->cx;
+
+	if (!xtun_route_df(cx))
+		return true;
+	if (!b->quote.more)
+		return false;
+	return cx->proto == htons(ETH_P_IPV6) ||
+	       (cx->conf->p.frag == XTUN_FRAG_OUTER && !cx->df);
 }
 
 /*
- * A frame's sender may be behind a bridge without any address: he gets a frame
- * back out of the tunnel, as if the destination had sent it.
+ * Has who sent the error seen the packet? There is no telling where the tag had
+ * no place: in a packet that may be fragmented, under a flow label of the user.
  */
-static void xtun_too_big_frame(const struct xtun_cx *cx, u32 mtu)
+static bool xtun_back_proven(struct xtun_back *b)
 {
-	bool v4 = cx->proto == htons(ETH_P_IP);
-	unsigned int headers = v4 ? sizeof(struct iphdr) +
-				    sizeof(struct icmphdr) :
-				    sizeof(struct ipv6hdr) +
-				    sizeof(struct icmp6hdr);
-	unsigned int most = (v4 ? XTUN_ICMP4_MAX : IPV6_MIN_MTU) - headers;
-	unsigned int len = min(cx->skb->len - cx->l3_off, most);
-	struct sk_buff *err;
+	const struct xtun_conf *conf = b->cx.conf;
+	struct xtun_tag tag;
 
-	err = netdev_alloc_skb(cx->tun->dev,
-			       NET_IP_ALIGN + cx->l3_off + headers + len);
-	if (!err)
-		return;
-	skb_reserve(err, NET_IP_ALIGN + cx->l3_off + headers);
-	if (skb_copy_bits(cx->skb, cx->l3_off, skb_put(err, len), len)) {
-		kfree_skb(err);
-		return;
+	tag = xtun_flow_tag(conf->tun->net, b->cx.skb, b->cx.proto,
+			    b->cx.l3_off);
+	if (conf->p.family == AF_INET6)
+		return conf->p.flowlabel != XTUN_FLOWLABEL_AUTO ||
+		       !((b->quote.ident ^ tag.flow) &
+			 ntohl(IPV6_FLOWLABEL_MASK));
+	if (!b->quote.df)
+		return xtun_back_fragmentable(b);
+	return xtun_route_df(&b->cx) &&
+	       (u16)(b->quote.ident - tag.id) < xtun_back_segs(b);
+}
+
+static void xtun_back_notify(const struct xtun_back *b,
+			     enum xtun_reason outcome, u32 mtu)
+{
+	const struct xtun_told told = {
+		.peer = &b->match.remote,
+		.from = &b->from,
+		.family = b->match.family,
+		.type = b->icmp->type,
+		.code = b->icmp->code,
+		.mtu = mtu,
+		.outcome = outcome,
+		.inner = b->cx.skb,
+		.proto = b->cx.skb ? b->cx.proto : 0,
+	};
+
+	xtun_notify_error(b->cx.tun, &told);
+}
+
+/* The error was believed, and that is what became of it. */
+static void xtun_back_end(struct xtun_back *b, enum xtun_reason outcome,
+			  u32 mtu)
+{
+	xtun_count(b->cx.tun, outcome);
+	xtun_peer_error(b->cx.tun, &b->match.remote, &b->from, b->icmp->type,
+			b->icmp->code);
+	xtun_back_notify(b, outcome, mtu);
+}
+
+/* What the sender is told; RFC 2003 section 4, RFC 2473 section 8 if strict. */
+static enum xtun_reason xtun_back_relay(struct xtun_back *b, u32 mtu)
+{
+	enum xtun_kind kind = b->kind;
+
+	if (b->cx.conf->p.icmp_relay == XTUN_ICMP_RELAY_OFF)
+		return XTUN_ERR_OFF;
+	if (b->cx.conf->p.icmp_relay == XTUN_ICMP_RELAY_STRICT &&
+	    kind == XTUN_KIND_TIME)
+		kind = XTUN_KIND_HOST;
+	return xtun_tell(&b->cx, kind, mtu) ? XTUN_ERR_RELAYED : XTUN_ERR_MUTE;
+}
+
+/* Will the next such packet be fragmented, where this one was too big? */
+static bool xtun_back_fits_next(const struct xtun_back *b, unsigned int headers)
+{
+	if (b->cx.proto == htons(ETH_P_IP))
+		return !b->cx.df;
+	return b->quote.len <= headers + IPV6_MIN_MTU;
+}
+
+static enum xtun_verdict xtun_back_too_big(struct xtun_back *b)
+{
+	struct xtun_dev *tun = b->cx.tun;
+	unsigned int headers;
+	u32 mtu, before;
+
+	/* Nobody need fragment, so nobody complains, without DF. */
+	if (b->quote.len <= b->icmp->info || !b->quote.df) {
+		xtun_count(tun, XTUN_ERR_BOGUS_MTU);
+		return XTUN_ERR_FALSE;
 	}
+	before = xtun_path_mtu(b->cx.conf, &b->match.remote);
+	mtu = xtun_route_learn(b->cx.conf, b->skb, b->icmp->info);
+	xtun_peer_mtu(tun, &b->match.remote, &b->from, mtu);
+	xtun_back_end(b, XTUN_ERR_TOO_BIG, mtu);
+	xtun_notify_path(b->cx.conf, &b->match.remote, before);
+	if (!b->cx.skb)
+		return XTUN_ERR_OURS;
 
-	if (v4)
-		xtun_fill_error4(err, cx->skb, mtu);
-	else
-		xtun_fill_error6(err, cx->skb, mtu);
-	xtun_turn_l2(err, cx->skb, cx->l3_off);
-	err->protocol = eth_type_trans(err, cx->tun->dev);
-	netif_rx(err);
+	headers = b->quote.at + b->cx.conf->encap_len + b->cx.l3_off;
+	if (!xtun_back_fits_next(b, headers))
+		xtun_count(tun, xtun_back_relay(b, mtu > headers ?
+						mtu - headers : 0));
+	return XTUN_ERR_OURS;
 }
 
-/* Did the IP stack route the packet into this device? */
-static bool xtun_was_routed(const struct xtun_cx *cx)
+static const u8 xtun_not_relayed[] = {
+	[XTUN_KIND_REDIRECT] = XTUN_ERR_REDIRECT,
+	[XTUN_KIND_REASSEMBLY] = XTUN_ERR_REASSEMBLY,
+	[XTUN_KIND_SOURCE_QUENCH] = XTUN_ERR_SOURCE_QUENCH,
+	[XTUN_KIND_SOURCE_ROUTE] = XTUN_ERR_SOURCE_ROUTE,
+	[XTUN_KIND_OTHER] = XTUN_ERR_OTHER,
+};
+
+/* Nothing is known of the inner packet, and nothing will be. */
+static void xtun_back_blind(struct xtun_back *b)
 {
-	return skb_valid_dst(cx->skb) &&
-	       skb_dst(cx->skb)->dev == cx->tun->dev;
+	xtun_peer_soft_set(b->cx.tun, &b->match.remote, b->kind);
+	xtun_back_end(b, XTUN_ERR_SHORT, 0);
 }
 
-static void xtun_tell_too_big(const struct xtun_cx *cx, u32 mtu)
+static enum xtun_verdict xtun_back_act(struct xtun_back *b)
 {
-	bool v4 = cx->proto == htons(ETH_P_IP);
-
-	if (cx->conf->p.payload == XTUN_PAYLOAD_ETH && !xtun_was_routed(cx)) {
-		if (!is_multicast_ether_addr(eth_hdr(cx->skb)->h_dest) &&
-		    !(v4 ? xtun_mute4(cx->skb) : xtun_mute6(cx->skb)))
-			xtun_too_big_frame(cx, mtu);
-	} else if (v4) {
-		icmp_ndo_send(cx->skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED,
-			      htonl(mtu));
-	} else if (ipv6_mod_enabled()) {
-		icmpv6_ndo_send(cx->skb, ICMPV6_PKT_TOOBIG, 0, mtu);
+	switch (b->kind) {
+	case XTUN_KIND_TOO_BIG:
+		return xtun_back_too_big(b);
+	case XTUN_KIND_REDIRECT:
+		xtun_route_redirect(b->cx.conf, b->skb, b->quote.ipproto);
+		fallthrough;
+	case XTUN_KIND_REASSEMBLY:
+	case XTUN_KIND_SOURCE_QUENCH:
+	case XTUN_KIND_SOURCE_ROUTE:
+	case XTUN_KIND_OTHER:
+		xtun_back_end(b, xtun_not_relayed[b->kind], 0);
+		break;
+	default:
+		if (b->cx.skb)
+			xtun_back_end(b, xtun_back_relay(b, 0), 0);
+		else
+			xtun_back_blind(b);
 	}
+	return XTUN_ERR_OURS;
 }
 
-/**
- * xtun_drop_too_big() - drop an inner packet that does not fit; tell its sender
- * @cx: the packet, consumed; the route stays
- * @mtu: what fits, in bytes of inner IP packet
- *
- * Context: BH disabled.
- * Return: always -EINVAL.
+/* It is known what the error is about. */
+static enum xtun_verdict xtun_back_known(struct xtun_back *b)
+{
+	if (!b->remembered && !xtun_back_proven(b)) {
+		xtun_count_forged(b->cx.tun);
+		return XTUN_ERR_FALSE;
+	}
+	return xtun_back_act(b);
+}
+
+/*
+ * A short quote that nothing is remembered of proves nothing. The next one will
+ * find a memory; without any, it has to be believed.
  */
-int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu)
+static enum xtun_verdict xtun_back_short(struct xtun_back *b)
 {
-	xtun_tell_too_big(cx, mtu);
-	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
-}
-
-/**
- * xtun_drop_encap_limit() - drop an inner packet that may enter no more tunnels
- * @cx: an IPv6 packet, consumed
- * @offset: bytes from its IPv6 header to the limit, which is zero
- *
- * RFC 2473 section 4.1.1 a: the sender gets a parameter problem.
- *
- * Context: BH disabled.
- * Return: always -EINVAL.
- */
-int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset)
-{
-	icmpv6_ndo_send(cx->skb, ICMPV6_PARAMPROB, ICMPV6_HDR_FIELD, offset);
-	return xtun_drop(cx->tun, cx->skb, XTUN_TX_ENCAP_LIMIT);
-}
-
-static bool xtun_is_too_big(u8 family, u8 type, u8 code)
-{
-	if (family == AF_INET)
-		return type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED;
-	return type == ICMPV6_PKT_TOOBIG;
+	if (b->cx.conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
+		return xtun_back_act(b);
+	xtun_memory_arm(b->cx.tun);
+	xtun_count(b->cx.tun, XTUN_ERR_SHORT);
+	return XTUN_ERR_FALSE;
 }
 
 /**
  * xtun_err() - an ICMP error about an outer packet has come
- * @skb: the error, its data at the quoted outer header
+ * @skb: the error, its data at the quoted outer header, its network header its
+ *	own; the same afterwards
  * @carrier: what brings it
  * @family: AF_INET or AF_INET6, of the underlay
- * @type: ICMP or ICMPv6 type
- * @code: its code
- * @info: path MTU in bytes, if the error is about one
- *
- * A packet-too-big is believed when the quoted packet is one that this tunnel
- * sends and is longer than the MTU that is said to be too small for it.
+ * @icmp: its header
  *
  * Context: BH disabled, RCU.
- * Return: true when the quoted packet is one of a tunnel of ours.
+ * Return: whether others may believe it.
  */
-bool xtun_err(struct sk_buff *skb, const struct xtun_carrier *carrier,
-	      u8 family, u8 type, u8 code, u32 info)
+enum xtun_verdict xtun_err(struct sk_buff *skb,
+			   const struct xtun_carrier *carrier, u8 family,
+			   const struct xtun_icmp *icmp)
 {
-	struct xtun_match match = { .net = dev_net(skb->dev) };
-	const struct xtun_wire *wire;
-	struct xtun_conf *conf;
-	struct xtun_hdr h = {};
-	unsigned int at, len;
-	u8 ipproto;
+	struct xtun_back b = {
+		.skb = skb,
+		.icmp = icmp,
+		.match = { .net = dev_net(skb->dev) },
+	};
+	enum xtun_verdict verdict;
 
-	if (!xtun_route_quote(skb, family, &match, &at, &len, &ipproto))
-		return false;
-	wire = xtun_wire_by_ipproto(ipproto);
-	if (!wire || wire->carrier != carrier || at > skb->len)
-		return false;
+	if (!xtun_back_parse(&b, carrier, family) || !xtun_back_find(&b))
+		return XTUN_ERR_OTHERS;
 
-	match.wire = wire->id;
-	if (!pskb_may_pull(skb, at + min_t(unsigned int, skb->len - at,
-					   wire->hdr_max)))
-		return false;
-	/* A quote may end anywhere; what counts is whether a key was read. */
-	wire->parse(skb->data + at, skb_headlen(skb) - at, ipproto, &h);
-	conf = xtun_lookup_sent(&match, &h, skb);
-	if (!conf)
-		return false;
-
-	if (xtun_is_too_big(family, type, code) && info && len > info)
-		xtun_route_learn(conf, skb, info);
-	return true;
+	if (xtun_back_from_quote(&b) || xtun_back_from_memory(&b))
+		verdict = xtun_back_known(&b);
+	else
+		verdict = xtun_back_short(&b);
+	kfree_skb(b.cx.skb);
+	return verdict;
 }

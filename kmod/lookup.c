@@ -291,6 +291,33 @@ static const u8 xtun_ends_shapes[] = {
 	0, XTUN_ANY_LOCAL, XTUN_ANY_REMOTE,
 };
 
+/* The first tunnel between the ends in @match of which @is is true. */
+static struct xtun_conf *
+xtun_lookup_ends_if(const struct xtun_match *match,
+		    bool (*is)(const struct xtun_conf *conf, const void *data),
+		    const void *data)
+{
+	struct rhlist_head *list, *pos;
+	struct xtun_conf *conf;
+	int i, n = 0;
+
+	for (i = 0; i < ARRAY_SIZE(xtun_ends_shapes); i++) {
+		list = xtun_ends_list(match, xtun_ends_shapes[i]);
+		rhl_for_each_entry_rcu(conf, pos, list, by_ends) {
+			if (conf->tun->dev->flags & IFF_UP && is(conf, data))
+				return conf;
+			if (++n == XTUN_ENDS_BOUND)
+				return NULL;
+		}
+	}
+	return NULL;
+}
+
+static bool xtun_is_any(const struct xtun_conf *conf, const void *data)
+{
+	return true;
+}
+
 /**
  * xtun_lookup_ends() - find a tunnel that a broken packet could be for
  * @match: net, addresses, wire and family filled in
@@ -300,20 +327,7 @@ static const u8 xtun_ends_shapes[] = {
  */
 struct xtun_conf *xtun_lookup_ends(const struct xtun_match *match)
 {
-	struct rhlist_head *list, *pos;
-	struct xtun_conf *conf;
-	int i, n = 0;
-
-	for (i = 0; i < ARRAY_SIZE(xtun_ends_shapes); i++) {
-		list = xtun_ends_list(match, xtun_ends_shapes[i]);
-		rhl_for_each_entry_rcu(conf, pos, list, by_ends) {
-			if (conf->tun->dev->flags & IFF_UP)
-				return conf;
-			if (++n == XTUN_ENDS_BOUND)
-				return NULL;
-		}
-	}
-	return NULL;
+	return xtun_lookup_ends_if(match, xtun_is_any, NULL);
 }
 
 /**
@@ -339,11 +353,16 @@ bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h)
 	return false;
 }
 
+static bool xtun_sends(const struct xtun_conf *conf, const void *h)
+{
+	return xtun_lookup_sends(conf, h);
+}
+
 /**
  * xtun_lookup_sent() - find the tunnel that has sent a quoted packet
  * @match: net, the tunnel's own addresses, wire and family filled in; the rest
  *	is scratch
- * @h: the quoted encapsulation header
+ * @h: the quoted encapsulation header, its key read
  * @skb: the error, for the link that it came from
  *
  * Context: RCU.
@@ -353,26 +372,49 @@ struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 				   const struct xtun_hdr *h,
 				   const struct sk_buff *skb)
 {
-	struct rhlist_head *list, *pos;
 	struct xtun_conf *conf;
-	int i, n = 0;
 
 	/* Most tunnels have one key for both directions. */
 	conf = xtun_lookup(match, h, skb);
 	if (conf && xtun_lookup_sends(conf, h))
 		return conf;
+	return xtun_lookup_ends_if(match, xtun_sends, h);
+}
 
-	for (i = 0; i < ARRAY_SIZE(xtun_ends_shapes); i++) {
-		list = xtun_ends_list(match, xtun_ends_shapes[i]);
-		rhl_for_each_entry_rcu(conf, pos, list, by_ends) {
-			if (conf->tun->dev->flags & IFF_UP &&
-			    xtun_lookup_sends(conf, h))
-				return conf;
-			if (++n == XTUN_ENDS_BOUND)
-				return NULL;
-		}
-	}
-	return NULL;
+/* A header that is cut off before the key, and who can tell the rest. */
+struct xtun_cut {
+	const struct xtun_hdr *h;
+	bool (*sent)(const struct xtun_conf *conf, const void *data);
+	const void *data;
+};
+
+static bool xtun_sends_cut(const struct xtun_conf *conf, const void *data)
+{
+	const struct xtun_cut *cut = data;
+
+	return conf->p.has_okey && cut->h->payload == conf->p.payload &&
+	       cut->sent(conf, cut->data);
+}
+
+/**
+ * xtun_lookup_cut() - find the tunnel that has sent a packet quoted without key
+ * @match: net, the tunnel's own addresses, wire and family filled in
+ * @h: the quoted encapsulation header
+ * @sent: asked about each tunnel that sends such headers, whether it was it
+ * @data: for @sent
+ *
+ * Context: RCU.
+ * Return: the configuration of a device that is up, or NULL.
+ */
+struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
+				  const struct xtun_hdr *h,
+				  bool (*sent)(const struct xtun_conf *conf,
+					       const void *data),
+				  const void *data)
+{
+	struct xtun_cut cut = { .h = h, .sent = sent, .data = data };
+
+	return xtun_lookup_ends_if(match, xtun_sends_cut, &cut);
 }
 
 /**

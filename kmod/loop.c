@@ -18,21 +18,23 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 	struct sk_buff *skb = cx->skb;
 	struct xtun_match match = {};
 	const struct xtun_wire *wire;
+	struct xtun_quote quote;
 	struct xtun_hdr h = {};
 	unsigned int at, len;
-	u8 family, ipproto;
+	u8 family;
 
 	if (!pskb_may_pull(skb, 1))
 		return 0;
 	family = *skb->data >> 4 == 4 ? AF_INET : AF_INET6;
-	if (!xtun_route_quote(skb, family, &match, &at, &len, &ipproto))
+	if (!xtun_route_quote(skb, family, &match, &quote))
 		return 0;
-	wire = xtun_wire_by_ipproto(ipproto);
+	at = quote.at;
+	wire = xtun_wire_by_ipproto(quote.ipproto);
 	if (!wire || at > skb->len)
 		return 0;
 	len = min_t(unsigned int, skb->len - at, wire->hdr_max);
 	if (!pskb_may_pull(skb, at + len) ||
-	    wire->parse(skb->data + at, len, ipproto, &h))
+	    wire->parse(skb->data + at, len, quote.ipproto, &h))
 		return 0;
 
 	*own = family == conf->p.family && wire == conf->ops->wire &&

@@ -56,6 +56,7 @@ static int __net_init xtun_net_init(struct net *net)
 	xn->net = net;
 	INIT_LIST_HEAD(&xn->tunnels);
 	get_random_bytes(xn->secret, sizeof(xn->secret));
+	spin_lock_init(&xn->event_rate.lock);
 	return xtun_mtu_net_init(xn);
 }
 
@@ -80,6 +81,8 @@ static void __net_exit xtun_net_exit_batch(struct list_head *nets)
 	rtnl_unlock();
 	/* Configurations that were replaced hold routes of these netns. */
 	rcu_barrier();
+	list_for_each_entry(net, nets, exit_list)
+		xtun_memory_free(xtun_net(net));
 }
 
 static struct pernet_operations xtun_net_ops = {

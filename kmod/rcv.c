@@ -12,6 +12,35 @@
 
 #include "xtun.h"
 
+static bool xtun_has_key(const struct xtun_conf *conf, const struct xtun_hdr *h)
+{
+	int i;
+
+	for (i = 0; i < h->n_ids; i++) {
+		if (h->ids[i].keying == conf->match.keying &&
+		    h->ids[i].key == conf->match.key)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Two ends whose keys differ are a common mistake, and what comes is nobody's:
+ * a tunnel between the same addresses counts it. Others may have it.
+ */
+static void xtun_rcv_other_key(const struct xtun_match *match,
+			       const struct xtun_hdr *h)
+{
+	const struct xtun_conf *conf = xtun_lookup_ends(match);
+
+	if (!conf || xtun_has_key(conf, h))
+		return;
+	/* What a queue to user space gives back comes in process context. */
+	local_bh_disable();
+	xtun_count(conf->tun, XTUN_RX_OTHER_KEY);
+	local_bh_enable();
+}
+
 /**
  * xtun_rcv_find() - find the tunnel that a received packet is for
  * @skb: the packet, its network header the outer one; pulled, else untouched
@@ -57,6 +86,8 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb,
 	conf = xtun_lookup(&match, h, skb);
 	if (!conf && *reason && !h->n_ids)
 		conf = xtun_lookup_ends(&match);
+	else if (!conf && !*reason)
+		xtun_rcv_other_key(&match, h);
 	return conf;
 }
 
@@ -177,15 +208,17 @@ static __be16 xtun_behind_tags(struct sk_buff *skb, unsigned int *offset)
 	return proto;
 }
 
-/* RFC 6040 section 4.2. Frames without an IP header have no ECN. */
-static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer)
+/*
+ * RFC 6040 section 4.2, with what is of ethertype @proto at @offset. Frames
+ * without an IP header have no ECN.
+ */
+static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer,
+				    unsigned int offset, __be16 proto)
 {
-	__be16 proto, outermost = skb->protocol;
-	unsigned int offset;
+	__be16 outermost = skb->protocol;
 	u8 inner;
 	int rc;
 
-	proto = xtun_behind_tags(skb, &offset);
 	if (proto == htons(ETH_P_IP)) {
 		if (!pskb_may_pull(skb, offset + sizeof(struct iphdr)))
 			return XTUN_OK;
@@ -231,6 +264,16 @@ static enum xtun_reason xtun_rx_payload(struct sk_buff *skb,
 	return xtun_rx_ip(skb, conf);
 }
 
+/* Whom answers go to, while the network header is the outer one. */
+static union nf_inet_addr xtun_rx_peer(const struct sk_buff *skb,
+				       const struct xtun_conf *conf)
+{
+	struct xtun_match match = { .family = conf->match.family };
+
+	xtun_route_addrs(skb, &match);
+	return match.remote;
+}
+
 /* Everything that can end the packet; it is at the payload afterwards. */
 static enum xtun_reason xtun_rx(struct sk_buff *skb,
 				const struct xtun_conf *conf,
@@ -239,6 +282,10 @@ static enum xtun_reason xtun_rx(struct sk_buff *skb,
 	u8 outer_tos = xtun_route_tos_in(skb, conf->match.family);
 	struct xtun_dev *tun = conf->tun;
 	enum xtun_reason reason;
+	union nf_inet_addr peer;
+	unsigned int offset;
+	__be16 proto;
+	bool soft;
 
 	if (!xtun_route_allowed_in(skb, conf->match.family))
 		return XTUN_RX_POLICY;
@@ -249,6 +296,11 @@ static enum xtun_reason xtun_rx(struct sk_buff *skb,
 	if (reason)
 		return reason;
 
+	soft = READ_ONCE(tun->watch) & XTUN_WATCH_SOFT;
+	if (unlikely(soft || conf->p.mss))
+		peer = xtun_rx_peer(skb, conf);
+	if (unlikely(soft))
+		xtun_peer_good(tun, &peer);
 	if (__iptunnel_pull_header(skb, h->len, h->proto, false,
 				   !net_eq(tun->net, dev_net(tun->dev))))
 		return h->payload == XTUN_PAYLOAD_ETH &&
@@ -257,7 +309,12 @@ static enum xtun_reason xtun_rx(struct sk_buff *skb,
 	reason = xtun_rx_payload(skb, conf);
 	if (reason)
 		return reason;
-	return xtun_rx_ecn(skb, outer_tos);
+
+	proto = xtun_behind_tags(skb, &offset);
+	reason = xtun_rx_ecn(skb, outer_tos, offset, proto);
+	if (unlikely(conf->p.mss) && !reason)
+		xtun_mss_in(skb, conf, &peer, offset, proto);
+	return reason;
 }
 
 /**

@@ -219,20 +219,29 @@ static void xtun_quoted_addrs(const struct sk_buff *skb, u8 family,
 	}
 }
 
+static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
+{
+	if (conf->p.family == AF_INET6)
+		return IPV6_MIN_MTU;
+	return READ_ONCE(conf->tun->net->ipv4.ip_rt_min_pmtu);
+}
+
 /**
  * xtun_route_learn() - lower the path MTU to a peer
  * @conf: the tunnel that has sent the quoted packet
  * @skb: an ICMP error, its data at the quoted outer header
  * @mtu: path MTU in bytes, as the error has it
  *
- * The kernel's route exceptions hold it, with their floor and expiry. The route
- * to correct is the one that this tunnel takes; ipv4_update_pmtu() knows of no
- * mark, ip6_update_pmtu() does not insist on the device.
+ * The kernel's route exceptions hold it, with their expiry. The route to correct
+ * is the one that this tunnel takes; ipv4_update_pmtu() knows of no mark,
+ * ip6_update_pmtu() does not insist on the device.
  *
  * Context: BH disabled, RCU.
+ * Return: @mtu, not less than the least that is believed (RFC 8201 section 4,
+ * and net.ipv4.route.min_pmtu).
  */
-void xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
-		      u32 mtu)
+u32 xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
+		     u32 mtu)
 {
 	u16 network_header = skb->network_header;
 	struct net_device *dev = skb->dev;
@@ -240,10 +249,11 @@ void xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
 	struct dst_entry *dst;
 	u32 mark = skb->mark;
 
+	mtu = max(mtu, xtun_route_least_mtu(conf));
 	xtun_quoted_addrs(skb, conf->p.family, &saddr, &daddr);
 	dst = xtun_route_lookup(conf, &saddr, &daddr);
 	if (IS_ERR(dst))
-		return;
+		return mtu;
 
 	skb->dev = dst->dev;
 	skb->mark = conf->p.fwmark;
@@ -253,6 +263,29 @@ void xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
 	skb->mark = mark;
 	skb->dev = dev;
 	dst_release(dst);
+	return mtu;
+}
+
+/**
+ * xtun_route_redirect() - take a redirect of the route to a peer
+ * @conf: the tunnel that has sent the quoted packet
+ * @skb: an ICMP redirect, its data at the quoted outer header
+ * @ipproto: protocol number in that header
+ *
+ * Whether it comes from the router in use is for the kernel to see.
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_route_redirect(const struct xtun_conf *conf, struct sk_buff *skb,
+			 u8 ipproto)
+{
+	struct net *net = conf->tun->net;
+
+	if (conf->p.family == AF_INET)
+		ipv4_redirect(skb, net, conf->p.link, ipproto);
+	else
+		ip6_redirect(skb, net, skb->dev->ifindex, conf->p.fwmark,
+			     sock_net_uid(net, NULL));
 }
 
 /* RFC 6040 section 4.1, normal mode: the inner ECN field is copied. */
@@ -271,22 +304,81 @@ static u8 xtun_ttl_out(const struct xtun_cx *cx)
 	return cx->conf->p.ttl ?: cx->ttl ?: IPDEFTTL;
 }
 
-static __be16 xtun_df_out(const struct xtun_cx *cx)
+/**
+ * xtun_route_df() - DF of an outer IPv4 packet that need not be fragmented
+ * @cx: the inner packet, classified
+ *
+ * Context: any.
+ * Return: IP_DF in network order, or 0.
+ */
+__be16 xtun_route_df(const struct xtun_cx *cx)
 {
 	u8 df = cx->conf->p.df;
 
-	if (cx->outer_frag || df == XTUN_DF_UNSET)
+	if (df == XTUN_DF_UNSET)
 		return 0;
 	if (df == XTUN_DF_INHERIT && cx->proto == htons(ETH_P_IP) && !cx->df)
 		return 0;
 	return htons(IP_DF);
 }
 
+/* A counter that all CPUs share: reassembly needs unique numbers. */
+static u16 xtun_unique_id(const struct xtun_cx *cx)
+{
+	struct iphdr iph = {
+		.protocol = cx->ipproto,
+		.saddr = cx->saddr.ip,
+		.daddr = cx->daddr.ip,
+	};
+
+	__ip_select_ident(cx->tun->net, &iph,
+			  skb_shinfo(cx->skb)->gso_segs ?: 1);
+	return ntohs(iph.id);
+}
+
 /*
  * The identification of a packet that is not fragmented means nothing to the
- * network (RFC 6864); the tag costs less than a counter that all CPUs share.
+ * network (RFC 6864): the tag has its place there.
  */
-static void xtun_push4(struct xtun_cx *cx, u16 tag)
+static void xtun_ident4(struct xtun_cx *cx)
+{
+	cx->df_out = cx->outer_frag ? 0 : xtun_route_df(cx);
+	cx->ident = XTUN_IDENT_VALID |
+		    (cx->df_out ? cx->tag.id : xtun_unique_id(cx));
+}
+
+static void xtun_ident6(struct xtun_cx *cx)
+{
+	u32 flowlabel = cx->conf->p.flowlabel;
+
+	if (flowlabel == XTUN_FLOWLABEL_INHERIT &&
+	    cx->proto == htons(ETH_P_IPV6))
+		cx->flowlabel = ip6_flowlabel(ipv6_hdr(cx->skb));
+	else if (flowlabel > ntohl(IPV6_FLOWLABEL_MASK))
+		cx->flowlabel = htonl(cx->tag.flow) & IPV6_FLOWLABEL_MASK;
+	else
+		cx->flowlabel = htonl(flowlabel);
+
+	/* One for all flows tells nothing. */
+	cx->ident = flowlabel > ntohl(IPV6_FLOWLABEL_MASK) && cx->flowlabel ?
+		    XTUN_IDENT_VALID | ntohl(cx->flowlabel) : 0;
+}
+
+/**
+ * xtun_route_ident() - choose the identification of an outer packet
+ * @cx: the packet, its network header the inner one; with peer, source and tag
+ *
+ * Context: BH disabled.
+ */
+void xtun_route_ident(struct xtun_cx *cx)
+{
+	if (cx->conf->p.family == AF_INET)
+		xtun_ident4(cx);
+	else
+		xtun_ident6(cx);
+}
+
+static void xtun_push4(struct xtun_cx *cx)
 {
 	struct sk_buff *skb = cx->skb;
 	struct iphdr *iph;
@@ -298,34 +390,16 @@ static void xtun_push4(struct xtun_cx *cx, u16 tag)
 	iph->version = 4;
 	iph->ihl = sizeof(*iph) / 4;
 	iph->tos = xtun_tos_out(cx);
-	iph->frag_off = xtun_df_out(cx);
+	iph->id = htons(cx->ident);
+	iph->frag_off = cx->df_out;
 	iph->ttl = xtun_ttl_out(cx);
 	iph->protocol = cx->ipproto;
 	iph->saddr = cx->saddr.ip;
 	iph->daddr = cx->daddr.ip;
-	if (iph->frag_off)
-		iph->id = htons(tag);
-	else
-		__ip_select_ident(cx->tun->net, iph,
-				  skb_shinfo(skb)->gso_segs ?: 1);
-}
-
-static __be32 xtun_flowlabel_out(const struct xtun_cx *cx,
-				 const struct ipv6hdr *inner)
-{
-	u32 flowlabel = cx->conf->p.flowlabel;
-
-	if (flowlabel == XTUN_FLOWLABEL_INHERIT &&
-	    cx->proto == htons(ETH_P_IPV6))
-		return ip6_flowlabel(inner);
-	if (flowlabel > ntohl(IPV6_FLOWLABEL_MASK))
-		return htonl(xtun_flow_tag(cx)) & IPV6_FLOWLABEL_MASK;
-	return htonl(flowlabel);
 }
 
 static void xtun_push6(struct xtun_cx *cx)
 {
-	__be32 flowlabel = xtun_flowlabel_out(cx, ipv6_hdr(cx->skb));
 	u8 nexthdr = xtun_encaplimit_push(cx, cx->ipproto);
 	struct sk_buff *skb = cx->skb;
 	struct ipv6hdr *ip6h;
@@ -334,7 +408,7 @@ static void xtun_push6(struct xtun_cx *cx)
 	skb_reset_network_header(skb);
 	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
 
-	ip6_flow_hdr(ip6h, xtun_tos_out(cx), flowlabel);
+	ip6_flow_hdr(ip6h, xtun_tos_out(cx), cx->flowlabel);
 	ip6h->nexthdr = nexthdr;
 	ip6h->hop_limit = xtun_ttl_out(cx);
 	ip6h->saddr = cx->saddr.in6;
@@ -359,9 +433,8 @@ int xtun_route_send(struct xtun_cx *cx)
 	bool v4 = cx->conf->p.family == AF_INET;
 	int err;
 
-	/* While the network header is still the inner one's. */
 	if (v4)
-		xtun_push4(cx, xtun_flow_tag(cx));
+		xtun_push4(cx);
 	else
 		xtun_push6(cx);
 
@@ -438,7 +511,7 @@ u8 xtun_route_tos_in(const struct sk_buff *skb, u8 family)
 }
 
 static bool xtun_quote4(struct sk_buff *skb, struct xtun_match *match,
-			unsigned int *offset, unsigned int *len, u8 *ipproto)
+			struct xtun_quote *quote)
 {
 	const struct iphdr *iph;
 
@@ -451,14 +524,17 @@ static bool xtun_quote4(struct sk_buff *skb, struct xtun_match *match,
 
 	match->local.ip = iph->saddr;
 	match->remote.ip = iph->daddr;
-	*offset = iph->ihl * 4;
-	*len = ntohs(iph->tot_len);
-	*ipproto = iph->protocol;
+	quote->at = iph->ihl * 4;
+	quote->len = ntohs(iph->tot_len);
+	quote->ipproto = iph->protocol;
+	quote->df = iph->frag_off & htons(IP_DF);
+	quote->more = iph->frag_off & htons(IP_MF);
+	quote->ident = XTUN_IDENT_VALID | ntohs(iph->id);
 	return true;
 }
 
 static bool xtun_quote6(struct sk_buff *skb, struct xtun_match *match,
-			unsigned int *offset, unsigned int *len, u8 *ipproto)
+			struct xtun_quote *quote)
 {
 	const struct ipv6hdr *ip6h;
 	__be16 frag_off;
@@ -472,12 +548,15 @@ static bool xtun_quote6(struct sk_buff *skb, struct xtun_match *match,
 
 	match->local.in6 = ip6h->saddr;
 	match->remote.in6 = ip6h->daddr;
-	*len = ntohs(ip6h->payload_len) + sizeof(*ip6h);
-	*ipproto = ip6h->nexthdr;
-	at = ipv6_skip_exthdr(skb, sizeof(*ip6h), ipproto, &frag_off);
+	quote->len = ntohs(ip6h->payload_len) + sizeof(*ip6h);
+	quote->ident = XTUN_IDENT_VALID | ntohl(ip6_flowlabel(ip6h));
+	quote->df = true;
+	quote->more = false;
+	quote->ipproto = ip6h->nexthdr;
+	at = ipv6_skip_exthdr(skb, sizeof(*ip6h), &quote->ipproto, &frag_off);
 	if (at < 0 || frag_off & htons(IP6_OFFSET))
 		return false;
-	*offset = at;
+	quote->at = at;
 	return true;
 }
 
@@ -486,18 +565,82 @@ static bool xtun_quote6(struct sk_buff *skb, struct xtun_match *match,
  * @skb: the error, its data at the quoted header
  * @family: AF_INET or AF_INET6
  * @match: gets the addresses as the sending tunnel has them
- * @offset: gets where the encapsulation's header begins
- * @len: gets the length of the whole outer packet in bytes, by its header
- * @ipproto: gets the protocol number of what follows
+ * @quote: gets the rest
  *
  * Context: BH disabled.
  * Return: false when it cannot be read or is not of a packet's beginning.
  */
 bool xtun_route_quote(struct sk_buff *skb, u8 family, struct xtun_match *match,
-		      unsigned int *offset, unsigned int *len, u8 *ipproto)
+		      struct xtun_quote *quote)
 {
 	match->family = family;
 	if (family == AF_INET)
-		return xtun_quote4(skb, match, offset, len, ipproto);
-	return xtun_quote6(skb, match, offset, len, ipproto);
+		return xtun_quote4(skb, match, quote);
+	return xtun_quote6(skb, match, quote);
+}
+
+/* The gateway of an IPv4 route may be IPv6 (RFC 5549). */
+static void xtun_path_fill_gateway(struct xtun_path *path,
+				   const struct dst_entry *dst)
+{
+	if (dst->ops->family == AF_INET6) {
+		const struct rt6_info *rt6;
+
+		rt6 = container_of(dst, struct rt6_info, dst);
+		if (rt6->rt6i_flags & RTF_GATEWAY) {
+			path->gateway_family = AF_INET6;
+			path->gateway.in6 = rt6->rt6i_gateway;
+		}
+	} else {
+		const struct rtable *rt = container_of(dst, struct rtable, dst);
+
+		path->gateway_family = rt->rt_gw_family;
+		if (rt->rt_gw_family == AF_INET6)
+			path->gateway.in6 = rt->rt_gw6;
+		else
+			path->gateway.ip = rt->rt_gw4;
+	}
+}
+
+static void xtun_path_fill_mtu(struct xtun_path *path,
+			       const struct dst_entry *dst)
+{
+	unsigned long now = jiffies, expires = READ_ONCE(dst->expires);
+
+	path->link_mtu = xtun_dst_link_mtu(dst);
+	path->mtu = dst_mtu(dst);
+	/* A redirect expires as well, and has no MTU. */
+	if (path->mtu < path->link_mtu && expires && time_before(now, expires))
+		path->expires = DIV_ROUND_UP(expires - now, HZ);
+}
+
+/**
+ * xtun_route_path() - describe the route that packets to a peer take now
+ * @conf: a configured configuration
+ * @peer: the peer
+ * @path: gets what there is
+ *
+ * Context: RTNL or RCU, does not sleep.
+ * Return: 0, or the negative error of the lookup.
+ */
+int xtun_route_path(const struct xtun_conf *conf,
+		    const union nf_inet_addr *peer, struct xtun_path *path)
+{
+	struct dst_entry *dst;
+
+	memset(path, 0, sizeof(*path));
+	path->source = conf->p.local;
+	dst = xtun_route_lookup(conf, &path->source, peer);
+	if (IS_ERR(dst))
+		return PTR_ERR(dst);
+
+	path->link = dst->dev->ifindex;
+	strscpy(path->name, dst->dev->name, sizeof(path->name));
+	path->loop = dst->dev == conf->tun->dev;
+	if (!path->loop) {
+		xtun_path_fill_gateway(path, dst);
+		xtun_path_fill_mtu(path, dst);
+	}
+	dst_release(dst);
+	return 0;
 }

@@ -91,7 +91,15 @@ static void xtun_tx_no_ip(struct xtun_cx *cx)
 	cx->nested = false;
 }
 
-static int xtun_tx_classify(struct xtun_cx *cx)
+/**
+ * xtun_classify() - find and read the IP header of an inner packet
+ * @cx: packet, its data at the payload, tunnel and configuration; gets the rest
+ *	that is known of an inner packet
+ *
+ * Context: any.
+ * Return: XTUN_OK, or why the tunnel does not carry the packet.
+ */
+enum xtun_reason xtun_classify(struct xtun_cx *cx)
 {
 	bool eth = cx->conf->p.payload == XTUN_PAYLOAD_ETH;
 	struct sk_buff *skb = cx->skb;
@@ -99,7 +107,7 @@ static int xtun_tx_classify(struct xtun_cx *cx)
 
 	if (eth) {
 		if (!xtun_frame_l3(skb, cx))
-			return xtun_drop(cx->tun, skb, XTUN_TX_INNER_MALFORMED);
+			return XTUN_TX_INNER_MALFORMED;
 	} else {
 		cx->proto = skb->protocol;
 		skb_reset_mac_header(skb);
@@ -112,15 +120,22 @@ static int xtun_tx_classify(struct xtun_cx *cx)
 		valid = xtun_tx_ipv6(cx);
 	} else {
 		if (!eth)
-			return xtun_drop(cx->tun, skb, XTUN_TX_INNER_PROTOCOL);
+			return XTUN_TX_INNER_PROTOCOL;
 		valid = false;
 	}
 	if (!valid) {
 		if (!eth)
-			return xtun_drop(cx->tun, skb, XTUN_TX_INNER_MALFORMED);
+			return XTUN_TX_INNER_MALFORMED;
 		xtun_tx_no_ip(cx);
 	}
-	return 0;
+	return XTUN_OK;
+}
+
+static int xtun_tx_classify(struct xtun_cx *cx)
+{
+	enum xtun_reason reason = xtun_classify(cx);
+
+	return likely(!reason) ? 0 : xtun_drop(cx->tun, cx->skb, reason);
 }
 
 /* The gateway of an inner IPv4 route may be IPv6 (RFC 5549). */
@@ -398,6 +413,8 @@ static int xtun_tx_fit(struct xtun_cx *cx)
 {
 	unsigned int limit = xtun_tx_limit(cx);
 
+	if (unlikely(cx->conf->p.mss))
+		xtun_mss_out(cx, limit);
 	if (cx->conf->p.flags & XTUN_CONF_FLAGS_OSEQ && skb_is_gso(cx->skb))
 		return xtun_tx_segment(cx);
 	if (likely(xtun_tx_fits(cx, limit)))
@@ -416,12 +433,8 @@ static int xtun_tx_push(struct xtun_cx *cx)
 	    iptunnel_handle_offloads(skb, conf->gso_type))
 		return xtun_drop(cx->tun, skb, XTUN_TX_NO_MEMORY);
 
-	cx->ipproto = conf->ops->wire->ipproto;
-	if (!cx->ipproto) {
-		cx->ipproto = cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP :
-							     IPPROTO_IPV6;
+	if (!conf->ops->wire->ipproto)
 		skb_set_inner_ipproto(skb, cx->ipproto);
-	}
 
 	hdr = skb_push(skb, conf->encap_len);
 	skb_reset_transport_header(skb);
@@ -429,6 +442,28 @@ static int xtun_tx_push(struct xtun_cx *cx)
 	if (conf->ops->push)
 		conf->ops->push(cx, hdr);
 	return 0;
+}
+
+/* By what an error about the outer packet is proven, and found again. */
+static void xtun_tx_identify(struct xtun_cx *cx)
+{
+	struct xtun_dev *tun = cx->tun;
+
+	cx->tag = xtun_flow_tag(tun->net, cx->skb, cx->proto, cx->l3_off);
+	cx->ipproto = cx->conf->ops->wire->ipproto;
+	if (!cx->ipproto)
+		cx->ipproto = cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP :
+							     IPPROTO_IPV6;
+	xtun_route_ident(cx);
+	if (unlikely(__this_cpu_read(tun->pcpu->noted) != (u32)jiffies ||
+		     READ_ONCE(tun->watch)))
+		xtun_memory_note(cx);
+}
+
+/* Netfilter gives this for what a rule drops, cgroups for what a program does. */
+static enum xtun_reason xtun_tx_refusal(int err)
+{
+	return err == -EPERM ? XTUN_TX_FILTERED : XTUN_TX_UNDERLAY;
 }
 
 /* The steps that every packet goes through, segments and fragments too. */
@@ -441,6 +476,7 @@ static int xtun_tx_one(struct xtun_cx *cx)
 	err = xtun_tx_fit(cx);
 	if (!err) {
 		len = cx->skb->len;
+		xtun_tx_identify(cx);
 		err = xtun_tx_push(cx);
 	}
 	if (err) {
@@ -452,10 +488,21 @@ static int xtun_tx_one(struct xtun_cx *cx)
 	err = xtun_route_send(cx);
 	__this_cpu_dec(pcpu->sending);
 	if (err)
-		xtun_count(cx->tun, XTUN_TX_UNDERLAY);
+		xtun_count(cx->tun, xtun_tx_refusal(err));
 	else
 		dev_sw_netstats_tx_add(cx->tun->dev, 1, len);
 	return 0;
+}
+
+/* An error about an earlier packet to the peer still holds; try nevertheless. */
+static void xtun_tx_soft(struct xtun_cx *cx)
+{
+	enum xtun_kind kind = xtun_peer_soft(cx->tun, &cx->daddr);
+
+	if (kind != XTUN_KIND_NONE &&
+	    cx->conf->p.icmp_relay != XTUN_ICMP_RELAY_OFF &&
+	    xtun_tell(cx, kind, 0))
+		xtun_count(cx->tun, XTUN_ERR_AGAIN);
 }
 
 static void xtun_tx(struct xtun_cx *cx)
@@ -470,6 +517,8 @@ static void xtun_tx(struct xtun_cx *cx)
 	if (xtun_tx_classify(cx) || xtun_encaplimit_out(cx) ||
 	    xtun_tx_peer(cx) || xtun_tx_route(cx))
 		return;
+	if (unlikely(READ_ONCE(cx->tun->watch) & XTUN_WATCH_SOFT))
+		xtun_tx_soft(cx);
 	xtun_tx_one(cx);
 }
 

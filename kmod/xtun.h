@@ -35,6 +35,25 @@
 
 struct xtun_dev;
 struct xtun_conf;
+struct xtun_cx;
+
+/* What an ICMP error says, whatever its family. */
+enum xtun_kind {
+	XTUN_KIND_NONE,
+	XTUN_KIND_NETWORK,
+	XTUN_KIND_HOST,
+	XTUN_KIND_PROHIBITED_NET,
+	XTUN_KIND_PROHIBITED_HOST,
+	XTUN_KIND_PROHIBITED,
+	XTUN_KIND_TIME,
+	XTUN_KIND_TOO_BIG,
+	XTUN_KIND_REDIRECT,
+	/* Not for senders. */
+	XTUN_KIND_REASSEMBLY,
+	XTUN_KIND_SOURCE_QUENCH,
+	XTUN_KIND_SOURCE_ROUTE,
+	XTUN_KIND_OTHER,
+};
 
 /* How a packet names the virtual network that it belongs to. */
 enum xtun_keying {
@@ -123,6 +142,9 @@ struct xtun_prefix {
  * @encaplimit: 0 to 255, or XTUN_ENCAPLIMIT_NONE
  * @df: enum xtun_df
  * @frag: enum xtun_frag
+ * @icmp_relay: enum xtun_icmp_relay
+ * @icmp_memory: enum xtun_icmp_memory
+ * @mss: clamp of TCP's MSS, XTUN_MSS_AUTO, or 0 for none
  * @flags: enum xtun_conf_flags
  * @mtu: pinned MTU in bytes, or 0 to follow the underlay
  * @n_allow: how many prefixes @allow has, 0 for any source
@@ -146,6 +168,9 @@ struct xtun_params {
 	u16 encaplimit;
 	u8 df;
 	u8 frag;
+	u8 icmp_relay;
+	u8 icmp_memory;
+	u16 mss;
 	u32 flags;
 	u32 mtu;
 	u8 n_allow;
@@ -192,11 +217,70 @@ struct xtun_conf {
  * @syncp: for @drops on 32 bits
  * @drops: packets not delivered, by reason
  * @sending: this CPU is sending an outer packet
+ * @noted: jiffy in which it last put a packet into the memory
  */
 struct xtun_pcpu {
 	struct u64_stats_sync syncp;
 	u64_stats_t drops[XTUN_REASONS];
 	unsigned int sending;
+	unsigned int noted;
+};
+
+/**
+ * struct xtun_peer - what is known of the path to one remote end
+ * @list: in the tunnel's peers
+ * @addr: the remote end
+ * @mtu: least path MTU in bytes that an error has told, 0 for none
+ * @mtu_from: who told it
+ * @mtu_time: when, in jiffies
+ * @errors: ICMP errors that were believed
+ * @err_from: who sent the last one
+ * @err_time: when, in jiffies
+ * @err_type: its type
+ * @err_code: its code
+ * @soft: answer packets to this peer with an error of this kind, enum xtun_kind
+ * @soft_until: no longer than to then, in jiffies
+ * @rcu: for the grace period before it is freed
+ */
+struct xtun_peer {
+	struct list_head list;
+	union nf_inet_addr addr;
+	u32 mtu;
+	union nf_inet_addr mtu_from;
+	unsigned long mtu_time;
+	u64 errors;
+	union nf_inet_addr err_from;
+	unsigned long err_time;
+	u8 err_type;
+	u8 err_code;
+	u8 soft;
+	unsigned long soft_until;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct xtun_path - the outer route to a peer, as it is now
+ * @link: ifindex of the device that it leads out of
+ * @name: name of that device
+ * @loop: that is the tunnel itself; nothing below is known then
+ * @gateway_family: AF_INET, AF_INET6, or 0 when the peer is on the link
+ * @gateway: next hop
+ * @source: source of outer packets
+ * @link_mtu: MTU of route or device in bytes
+ * @mtu: MTU of the path in bytes
+ * @expires: seconds until a path MTU that was learned is forgotten, 0 when none
+ *	was
+ */
+struct xtun_path {
+	int link;
+	char name[IFNAMSIZ];
+	bool loop;
+	u8 gateway_family;
+	union nf_inet_addr gateway;
+	union nf_inet_addr source;
+	u32 link_mtu;
+	u32 mtu;
+	u32 expires;
 };
 
 /**
@@ -209,9 +293,19 @@ struct xtun_pcpu {
  * @oseq: sequence number of the next packet to send
  * @iseq: sequence number after the last received one, with XTUN_ISEQ_SEEN
  * @list: in struct xtun_net, under RTNL
+ * @id: unlike that of any other tunnel, ever
+ * @watch: enum xtun_watch, what the way out has to look at
+ * @armed_until: when %XTUN_WATCH_ARMED ends, in jiffies
+ * @peers: what is known of remote ends, latest news first, written under
+ *	@peers_lock, read under RCU
+ * @peers_lock: taken with BH disabled
+ * @n_peers: length of @peers
+ * @forged: errors that were not believed in the second since @forged_time
+ * @forged_time: in jiffies
  * @link_mtu: MTU of the underlay in bytes when it was last known, under RTNL
  * @setting_mtu: it is the module that changes the MTU, under RTNL
  * @loop_told: a route loop was logged
+ * @counted: when each reason was counted last, in jiffies
  */
 struct xtun_dev {
 	struct net_device *dev;
@@ -222,12 +316,45 @@ struct xtun_dev {
 	atomic_t oseq;
 	atomic64_t iseq;
 	struct list_head list;
+	u32 id;
+	u8 watch;
+	unsigned long armed_until;
+	struct list_head peers;
+	spinlock_t peers_lock;	/* for peers and watch */
+	unsigned int n_peers;
+	unsigned int forged;
+	unsigned long forged_time;
 	unsigned int link_mtu;
 	bool setting_mtu;
 	bool loop_told;
+	unsigned long counted[XTUN_REASONS];
 };
 
 #define XTUN_ISEQ_SEEN		BIT_ULL(32)
+
+enum xtun_watch {
+	/* A short quote has come: remember every packet for a while. */
+	XTUN_WATCH_ARMED = BIT(0),
+	/* Remember every packet. */
+	XTUN_WATCH_ALL = BIT(1),
+	/* Some peer's packets are answered with an error. */
+	XTUN_WATCH_SOFT = BIT(2),
+};
+
+/**
+ * struct xtun_event_rate - how many errors listeners of a netns are told
+ * @lock: taken with BH disabled
+ * @since: when the second began, in jiffies
+ * @told: events in it
+ * @lost: since the last event, those that were too many
+ */
+struct xtun_event_rate {
+	/* What follows; nothing else is taken under it. */
+	spinlock_t lock;
+	unsigned long since;
+	unsigned int told;
+	u32 lost;
+};
 
 /**
  * struct xtun_net - what an underlay netns has
@@ -242,6 +369,9 @@ struct xtun_dev {
  * @mtu_work: adapts the devices' MTU
  * @watching: work may be queued, under RTNL
  * @secret: of xtun_flow_tag()
+ * @memory: of inner packets that were sent, or NULL while no tunnel wants it;
+ *	it stays as long as the netns
+ * @event_rate: of tunnels whose device it has, underlay or not
  */
 struct xtun_net {
 	struct net *net;
@@ -255,6 +385,8 @@ struct xtun_net {
 	struct delayed_work mtu_work;
 	bool watching;
 	u64 secret[XTUN_TAG_WORDS];
+	struct xtun_memory __rcu *memory;
+	struct xtun_event_rate event_rate;
 };
 
 extern unsigned int xtun_net_id;
@@ -330,6 +462,22 @@ struct xtun_wire {
 };
 
 /**
+ * struct xtun_tag - proof that who quotes an outer packet has seen it
+ * @flow: the same for all packets of an inner flow, all bits equally good
+ * @id: for the IPv4 identification
+ */
+struct xtun_tag {
+	u32 flow;
+	u16 id;
+};
+
+/* An outer packet has an identification; for segments it goes up by one. */
+#define XTUN_IDENT_VALID	BIT(31)
+
+/* Segments of one GSO packet at most. */
+#define XTUN_SEGS_MAX		128
+
+/**
  * struct xtun_cx - a packet on its way out
  * @skb: the packet
  * @tun: its tunnel
@@ -347,6 +495,11 @@ struct xtun_wire {
  * @encaplimit: to be sent, or XTUN_ENCAPLIMIT_NONE
  * @overhead: bytes that this packet grows by
  * @outer_frag: the outer packet may be fragmented
+ * @tag: of the inner flow
+ * @ident: by which an error about the packet finds it: the IPv4 identification
+ *	or the flow label in host order, with %XTUN_IDENT_VALID, or 0
+ * @df_out: DF of the outer IPv4 header
+ * @flowlabel: of the outer IPv6 header
  */
 struct xtun_cx {
 	struct sk_buff *skb;
@@ -365,6 +518,50 @@ struct xtun_cx {
 	u16 encaplimit;
 	u16 overhead;
 	bool outer_frag;
+	struct xtun_tag tag;
+	u32 ident;
+	__be16 df_out;
+	__be32 flowlabel;
+};
+
+/**
+ * struct xtun_quote - an outer packet as an ICMP error quotes it
+ * @at: bytes from the quoted outer header to the encapsulation's
+ * @len: bytes of the whole outer packet, by its header
+ * @ident: as in struct xtun_cx
+ * @ipproto: protocol number of the encapsulation
+ * @df: DF is set; IPv6 packets have it always
+ * @more: it is the first of several fragments
+ */
+struct xtun_quote {
+	unsigned int at;
+	unsigned int len;
+	u32 ident;
+	u8 ipproto;
+	bool df;
+	bool more;
+};
+
+/**
+ * struct xtun_icmp - the header of an ICMP error, whatever its family
+ * @type: ICMP or ICMPv6 type
+ * @code: its code
+ * @words: length of the quote as RFC 4884 has it, in bytes, or 0
+ * @info: path MTU in bytes, if the error is about one
+ */
+struct xtun_icmp {
+	u8 type;
+	u8 code;
+	u16 words;
+	u32 info;
+};
+
+/* What others may make of an ICMP error that we have seen. */
+enum xtun_verdict {
+	XTUN_ERR_OTHERS,
+	XTUN_ERR_OURS,
+	/* It is about a packet of ours, and must not be believed. */
+	XTUN_ERR_FALSE,
 };
 
 /**
@@ -416,6 +613,8 @@ void xtun_conf_free(struct xtun_conf *conf);
 void xtun_conf_free_rcu(struct xtun_conf *conf);
 size_t xtun_conf_size(const struct xtun_conf *conf);
 int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf);
+int xtun_put_addr(struct sk_buff *skb, int attr,
+		  const union nf_inet_addr *addr, u8 family);
 
 /* device.c */
 void xtun_setup(struct net_device *dev);
@@ -429,10 +628,45 @@ int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 /* link.c */
 extern struct rtnl_link_ops xtun_link_ops;
 
+/**
+ * struct xtun_told - an ICMP error that was believed, for those who watch
+ * @peer: end that it is about
+ * @from: who sent it
+ * @family: of both, the underlay's
+ * @type: its type
+ * @code: its code
+ * @mtu: path MTU in bytes that it tells, or 0
+ * @outcome: what became of it, one of XTUN_ERR_...
+ * @inner: the sender's packet as far as it is known, its network header set, or
+ *	NULL
+ * @proto: ethertype of @inner, or 0
+ */
+struct xtun_told {
+	const union nf_inet_addr *peer;
+	const union nf_inet_addr *from;
+	u8 family;
+	u8 type;
+	u8 code;
+	u32 mtu;
+	enum xtun_reason outcome;
+	const struct sk_buff *inner;
+	__be16 proto;
+};
+
 /* genl.c */
 void xtun_notify(const struct xtun_dev *tun, u8 cmd);
 int xtun_genl_init(void);
 void xtun_genl_exit(void);
+
+/* path.c */
+u32 xtun_path_mtu(const struct xtun_conf *conf,
+		  const union nf_inet_addr *peer);
+void xtun_notify_path(const struct xtun_conf *conf,
+		      const union nf_inet_addr *peer, u32 before);
+
+/* event.c */
+void xtun_notify_error(const struct xtun_dev *tun,
+		       const struct xtun_told *told);
 
 /* lookup.c */
 int xtun_lookup_init(void);
@@ -449,8 +683,14 @@ bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h);
 struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 				   const struct xtun_hdr *h,
 				   const struct sk_buff *skb);
+struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
+				  const struct xtun_hdr *h,
+				  bool (*sent)(const struct xtun_conf *conf,
+					       const void *data),
+				  const void *data);
 
 /* xmit.c */
+enum xtun_reason xtun_classify(struct xtun_cx *cx);
 netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev);
 
 /* rcv.c */
@@ -462,21 +702,56 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 	      const struct xtun_hdr *h, enum xtun_reason reason);
 
 /* icmp.c */
+void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr);
+enum xtun_verdict xtun_err(struct sk_buff *skb,
+			   const struct xtun_carrier *carrier, u8 family,
+			   const struct xtun_icmp *icmp);
+
+/* tell.c */
+bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu);
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu);
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
-bool xtun_err(struct sk_buff *skb, const struct xtun_carrier *carrier,
-	      u8 family, u8 type, u8 code, u32 info);
+
+/* memory.c */
+int xtun_memory_get(struct xtun_net *xn);
+void xtun_memory_free(struct xtun_net *xn);
+void xtun_memory_note(const struct xtun_cx *cx);
+unsigned int xtun_memory_find(const struct xtun_dev *tun,
+			      const union nf_inet_addr *peer, u32 ident,
+			      void *data, unsigned int size);
+void xtun_memory_arm(struct xtun_dev *tun);
+
+/* peer.c */
+void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		     const union nf_inet_addr *from, u8 type, u8 code);
+void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		   const union nf_inet_addr *from, u32 mtu);
+void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
+			enum xtun_kind kind);
+enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
+			      const union nf_inet_addr *addr);
+void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr);
+bool xtun_peer_copy(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		    struct xtun_peer *peer);
+bool xtun_peer_after(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		     struct xtun_peer *peer);
+void xtun_peer_forget(struct xtun_dev *tun);
 
 /* route.c */
 enum xtun_reason xtun_route_out(struct xtun_cx *cx);
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf);
-void xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
-		      u32 mtu);
+int xtun_route_path(const struct xtun_conf *conf,
+		    const union nf_inet_addr *peer, struct xtun_path *path);
+u32 xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
+		     u32 mtu);
+void xtun_route_redirect(const struct xtun_conf *conf, struct sk_buff *skb,
+			 u8 ipproto);
+void xtun_route_ident(struct xtun_cx *cx);
+__be16 xtun_route_df(const struct xtun_cx *cx);
 int xtun_route_send(struct xtun_cx *cx);
 bool xtun_route_allowed_in(struct sk_buff *skb, u8 family);
 bool xtun_route_quote(struct sk_buff *skb, u8 family,
-		      struct xtun_match *match, unsigned int *offset,
-		      unsigned int *len, u8 *ipproto);
+		      struct xtun_match *match, struct xtun_quote *quote);
 void xtun_route_addrs(const struct sk_buff *skb, struct xtun_match *match);
 u8 xtun_route_tos_in(const struct sk_buff *skb, u8 family);
 int xtun_route_port(const struct sk_buff *skb, u8 family);
@@ -489,7 +764,13 @@ u8 xtun_encaplimit_push(struct xtun_cx *cx, u8 nexthdr);
 bool xtun_came_back(const struct xtun_cx *cx);
 
 /* flow.c */
-u32 xtun_flow_tag(const struct xtun_cx *cx);
+struct xtun_tag xtun_flow_tag(const struct net *net, const struct sk_buff *skb,
+			      __be16 proto, unsigned int l3_off);
+
+/* mss.c */
+void xtun_mss_out(const struct xtun_cx *cx, unsigned int limit);
+void xtun_mss_in(struct sk_buff *skb, const struct xtun_conf *conf,
+		 const union nf_inet_addr *peer, unsigned int l3, __be16 proto);
 
 /* mtu.c */
 int xtun_mtu_init(void);

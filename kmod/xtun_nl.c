@@ -80,8 +80,15 @@ const struct nla_policy xtun_stats_get_nl_policy[XTUN_A_TUNNEL_IFNAME + 1] = {
 	[XTUN_A_TUNNEL_IFNAME] = { .type = NLA_NUL_STRING, .len = 15, },
 };
 
+/* XTUN_CMD_PATH_GET - do */
+const struct nla_policy xtun_path_get_nl_policy[XTUN_A_TUNNEL_ADDR + 1] = {
+	[XTUN_A_TUNNEL_IFINDEX] = { .type = NLA_U32, },
+	[XTUN_A_TUNNEL_IFNAME] = { .type = NLA_NUL_STRING, .len = 15, },
+	[XTUN_A_TUNNEL_ADDR] = { .type = NLA_BINARY, },
+};
+
 /* Ops table for xtun */
-const struct genl_ops xtun_nl_ops[5] = {
+const struct genl_ops xtun_nl_ops[6] = {
 	{
 		.cmd		= XTUN_CMD_GET,
 		.doit		= xtun_nl_get_doit,
@@ -116,6 +123,13 @@ const struct genl_ops xtun_nl_ops[5] = {
 		.dumpit		= xtun_nl_stats_get_dumpit,
 		.policy		= xtun_stats_get_nl_policy,
 		.maxattr	= XTUN_A_TUNNEL_IFNAME,
+	},
+	{
+		.cmd		= XTUN_CMD_PATH_GET,
+		.doit		= xtun_nl_path_get_doit,
+		.dumpit		= xtun_nl_path_get_dumpit,
+		.policy		= xtun_path_get_nl_policy,
+		.maxattr	= XTUN_A_TUNNEL_ADDR,
 	},
 };
 

@@ -26,10 +26,12 @@ extern const struct nla_policy xtun_del_nl_policy[XTUN_A_TUNNEL_IFNAME + 1];
 
 extern const struct nla_policy xtun_stats_get_nl_policy[XTUN_A_TUNNEL_IFNAME + 1];
 
+extern const struct nla_policy xtun_path_get_nl_policy[XTUN_A_TUNNEL_ADDR + 1];
+
 extern const struct genl_multicast_group xtun_nl_mcgrps[1];
 
 /* Ops table for xtun */
-extern const struct genl_ops xtun_nl_ops[5];
+extern const struct genl_ops xtun_nl_ops[6];
 
 int xtun_nl_get_doit(struct sk_buff *skb, struct genl_info *info);
 int xtun_nl_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
@@ -38,6 +40,8 @@ int xtun_nl_set_doit(struct sk_buff *skb, struct genl_info *info);
 int xtun_nl_del_doit(struct sk_buff *skb, struct genl_info *info);
 int xtun_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info);
 int xtun_nl_stats_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
+int xtun_nl_path_get_doit(struct sk_buff *skb, struct genl_info *info);
+int xtun_nl_path_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
 
 enum {
 	XTUN_NLGRP_EVENTS,

@@ -134,6 +134,10 @@ ends 1 "no such word" "$tunctl" set x netns 1
 ends 1 "one NAME" "$tunctl" show a b
 ends 1 "one NAME" "$tunctl" del a b
 ends 1 "no argument" "$tunctl" monitor x
+ends 1 "one NAME" "$tunctl" path a b
+ends 1 "one address" "$tunctl" explain
+ends 1 "no IPv4 or IPv6 address" "$tunctl" explain 192.0.2.256
+ends 0 "tunctl explain ADDR" "$tunctl" help explain
 check_man tunctl.8
 check_man ip-link-xtun.8
 check_page tunctl.8

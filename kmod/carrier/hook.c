@@ -12,6 +12,7 @@
 #include <linux/netfilter_ipv6.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
+#include <net/ndisc.h>
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 #include <net/netfilter/nf_conntrack.h>
 
@@ -46,29 +47,72 @@ static bool xtun_icmp_csum_ok(struct sk_buff *skb, const struct xtun_hooked *p)
 	return !nf_ip6_checksum(skb, NF_INET_LOCAL_IN, p->offset, p->proto);
 }
 
-/* ICMP and ICMPv6 put type, code and 32 bits of information the same way. */
-static void xtun_hook_icmp(struct sk_buff *skb, const struct xtun_hooked *p)
+/*
+ * RFC 4861 section 8.1: only a neighbour redirects; the packet that it is about
+ * is in an option. Returns where, or 0.
+ */
+static unsigned int xtun_redirect_quote(struct sk_buff *skb,
+					const struct xtun_hooked *p)
+{
+	const struct ipv6hdr *ip6h = ipv6_hdr(skb);
+	unsigned int at = p->offset + sizeof(struct rd_msg);
+	const struct nd_opt_hdr *opt;
+
+	if (ip6h->hop_limit != 255 ||
+	    !(ipv6_addr_type(&ip6h->saddr) & IPV6_ADDR_LINKLOCAL))
+		return 0;
+	while (pskb_may_pull(skb, at + 8)) {
+		opt = (const struct nd_opt_hdr *)(skb->data + at);
+		if (opt->nd_opt_type == ND_OPT_REDIRECT_HDR)
+			return at + 8;
+		if (!opt->nd_opt_len)
+			return 0;
+		at += opt->nd_opt_len * 8;
+	}
+	return 0;
+}
+
+/* Where the quote is in an error, or 0 for what is none. */
+static unsigned int xtun_hook_quote(struct sk_buff *skb,
+				    const struct xtun_hooked *p,
+				    struct xtun_icmp *icmp)
 {
 	unsigned int quote = p->offset + sizeof(struct icmphdr);
 	const struct icmphdr *icmph;
-	u8 type, code;
-	u32 info;
 
 	if (!pskb_may_pull(skb, quote))
-		return;
+		return 0;
 	icmph = (const struct icmphdr *)(skb->data + p->offset);
-	if (!xtun_icmp_is_error(icmph, p->family))
-		return;
-	type = icmph->type;
-	code = icmph->code;
-	info = p->family == AF_INET ? ntohs(icmph->un.frag.mtu) :
-				      ntohl(icmph->un.gateway);
-	if (!xtun_icmp_csum_ok(skb, p))
-		return;
+	xtun_icmp_read(icmp, p->family, icmph);
+	if (xtun_icmp_is_error(icmph, p->family))
+		return quote;
+	if (p->family == AF_INET6 && icmp->type == NDISC_REDIRECT)
+		return xtun_redirect_quote(skb, p);
+	return 0;
+}
 
+/*
+ * Errors go on to all others who want them, but for those about our packets
+ * that are not to be believed: in-tree drivers believe whatever is quoted.
+ */
+static unsigned int xtun_hook_icmp(struct sk_buff *skb,
+				   const struct xtun_hooked *p)
+{
+	enum xtun_verdict verdict;
+	struct xtun_icmp icmp;
+	unsigned int quote;
+
+	quote = xtun_hook_quote(skb, p, &icmp);
+	if (!quote || !xtun_icmp_csum_ok(skb, p))
+		return NF_ACCEPT;
+
+	/* What a queue to user space gives back comes in process context. */
+	local_bh_disable();
 	__skb_pull(skb, quote);
-	xtun_err(skb, &xtun_hook_carrier, p->family, type, code, info);
+	verdict = xtun_err(skb, &xtun_hook_carrier, p->family, &icmp);
 	__skb_push(skb, quote);
+	local_bh_enable();
+	return verdict == XTUN_ERR_FALSE ? NF_DROP : NF_ACCEPT;
 }
 
 /* Conntrack confirms after us; unconfirmed, every packet would be NEW. */
@@ -120,10 +164,8 @@ static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 		.offset = ip_hdrlen(skb),
 	};
 
-	if (xtun_is_icmp(&p)) {
-		xtun_hook_icmp(skb, &p);
-		return NF_ACCEPT;
-	}
+	if (xtun_is_icmp(&p))
+		return xtun_hook_icmp(skb, &p);
 	return xtun_hook(skb, &p);
 }
 
@@ -162,10 +204,8 @@ static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
 
 	if (!xtun_find6(skb, &p))
 		return NF_ACCEPT;
-	if (xtun_is_icmp(&p)) {
-		xtun_hook_icmp(skb, &p);
-		return NF_ACCEPT;
-	}
+	if (xtun_is_icmp(&p))
+		return xtun_hook_icmp(skb, &p);
 	return xtun_hook(skb, &p);
 }
 

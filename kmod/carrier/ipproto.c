@@ -5,6 +5,7 @@
  * tunnel of ours goes on to them.
  */
 #include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/in.h>
 #include <linux/socket.h>
 #include <net/xfrm.h>
@@ -49,19 +50,29 @@ static int xtun_rcv_6in6(struct sk_buff *skb)
 	return xtun_ipproto_rcv(skb, AF_INET6, IPPROTO_IPV6);
 }
 
+/* Zero keeps the error from the in-tree drivers. */
+static int xtun_ipproto_err(struct sk_buff *skb, u8 family,
+			    const struct xtun_icmp *icmp)
+{
+	return xtun_err(skb, &xtun_ipproto_carrier, family, icmp) ==
+	       XTUN_ERR_OTHERS ? -ENOENT : 0;
+}
+
 static int xtun_err_v4(struct sk_buff *skb, u32 info)
 {
-	const struct icmphdr *icmph = icmp_hdr(skb);
+	struct xtun_icmp icmp;
 
-	return xtun_err(skb, &xtun_ipproto_carrier, AF_INET, icmph->type,
-			icmph->code, info) ? 0 : -ENOENT;
+	xtun_icmp_read(&icmp, AF_INET, icmp_hdr(skb));
+	return xtun_ipproto_err(skb, AF_INET, &icmp);
 }
 
 static int xtun_err_v6(struct sk_buff *skb, struct inet6_skb_parm *opt, u8 type,
 		       u8 code, int offset, __be32 info)
 {
-	return xtun_err(skb, &xtun_ipproto_carrier, AF_INET6, type, code,
-			ntohl(info)) ? 0 : -ENOENT;
+	struct xtun_icmp icmp;
+
+	xtun_icmp_read(&icmp, AF_INET6, icmp6_hdr(skb));
+	return xtun_ipproto_err(skb, AF_INET6, &icmp);
 }
 
 #define XTUN_TUNNEL(rcv, err) \

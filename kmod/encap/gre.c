@@ -174,7 +174,7 @@ static void xtun_gre_push(const struct xtun_cx *cx, u8 *hdr)
 static void xtun_nvgre_push(const struct xtun_cx *cx, u8 *hdr)
 {
 	xtun_gre_push(cx, hdr);
-	hdr[cx->conf->encap_len - 1] = xtun_flow_tag(cx);
+	hdr[cx->conf->encap_len - 1] = cx->tag.flow;
 }
 
 const struct xtun_wire xtun_gre_wire = {

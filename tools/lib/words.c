@@ -74,7 +74,7 @@ static const struct xg_name tos_names[] = {
 
 /* As a clamp, 65535 would clamp nothing: it is free to mean auto */
 static const struct xg_name mss_names[] = {
-	{ "auto", 0xffff },
+	{ "auto", XTUN_MSS_AUTO },
 	{ "off", 0 },
 	{ }
 };

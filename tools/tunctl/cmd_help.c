@@ -32,9 +32,21 @@ static const struct topic {
 		"Prints counters: packets and bytes, and packets dropped by reason.\n"
 		"Reasons that never occurred only with -d (--all) or in JSON.\n",
 	}, {
+		"path", "path [ NAME ]",
+		"Prints what is known of the path to each peer: the outer route, the path MTU,\n"
+		"who told it and until when it holds, the errors that came from the path.\n",
+	}, {
+		"explain", "explain ADDR",
+		"Says why packets to ADDR do not get through. The first line names the cause,\n"
+		"or tells that nothing is known to be wrong; then comes what it is taken from:\n"
+		"route, tunnel, path and counters. What happened in the last minute counts.\n"
+		"Ends with 4 when something is wrong.\n",
+	}, {
 		"monitor", "monitor",
 		"Prints a line for each tunnel that is made (new), changes (set) or goes\n"
-		"(del), until it is interrupted or nobody reads it any more.\n",
+		"(del), for each ICMP error of the underlay that was believed (error), and each\n"
+		"path MTU that it has lowered (path), until it is interrupted or nobody reads it\n"
+		"any more.\n",
 	}, {
 		"help", "help [ COMMAND | WORD ]",
 		"Prints this, or more about a command or a word.\n",
@@ -63,7 +75,8 @@ static void help_all(void)
 		printf("  %s\n", line);
 	}
 	puts("\nIt ends with 0 when all is done, 1 when the arguments are wrong (nothing was\n"
-	     "sent), 2 when the kernel refuses, 3 when there is no talking to the kernel.\n"
+	     "sent), 2 when the kernel refuses, 3 when there is no talking to the kernel, 4\n"
+	     "when explain has found something wrong.\n"
 	     "See tunctl(8).");
 }
 

@@ -1,44 +1,82 @@
 // SPDX-License-Identifier: GPL-2.0
 /* tunctl monitor. */
-#include "tunnel.h"
+#include "error.h"
+#include "path.h"
 
-static const char *event_name(int cmd)
+static void tunnel_event_text(const struct tunnel *tun)
 {
-	switch (cmd) {
-	case XTUN_CMD_NEW_NTF:
-		return "new";
-	case XTUN_CMD_SET_NTF:
-		return "set";
-	case XTUN_CMD_DEL_NTF:
-		return "del";
-	default:
-		return NULL;
-	}
+	tunnel_text(tun);
+	tunnel_state_text(tun, " ");
 }
 
-static void event_json(const char *event, const struct tunnel *tun)
+static void path_event_text(const struct tunnel *tun)
+{
+	struct path path;
+
+	path_parse(&path, tun);
+	printf("%s peer %s: now ", tun->name,
+	       path_addr(&path, XTUN_A_PATH_PEER).text);
+	path_mtu_text(&path);
+	if (path.tb[XTUN_A_PATH_LEARNED_FROM])
+		printf("; %s told it",
+		       path_addr(&path, XTUN_A_PATH_LEARNED_FROM).text);
+}
+
+static void path_event_json(const struct tunnel *tun, struct json *js)
+{
+	struct path path;
+
+	path_parse(&path, tun);
+	tunnel_id_json(tun, js);
+	path_json(&path, js);
+}
+
+static const struct event {
+	int cmd;
+	const char *name;
+	void (*text)(const struct tunnel *tun);
+	void (*json)(const struct tunnel *tun, struct json *js);
+} events[] = {
+	{ XTUN_CMD_NEW_NTF, "new", tunnel_event_text, tunnel_json },
+	{ XTUN_CMD_SET_NTF, "set", tunnel_event_text, tunnel_json },
+	{ XTUN_CMD_DEL_NTF, "del", tunnel_event_text, tunnel_json },
+	{ XTUN_CMD_ERROR_NTF, "error", error_text, error_json },
+	{ XTUN_CMD_PATH_NTF, "path", path_event_text, path_event_json },
+};
+
+static const struct event *find_event(int cmd)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++) {
+		if (events[i].cmd == cmd)
+			return &events[i];
+	}
+	return NULL;
+}
+
+static void event_json(const struct event *event, const struct tunnel *tun)
 {
 	struct json js;
 
 	json_init(&js, stdout, false);
 	json_open(&js, NULL, '{');
-	json_str(&js, "event", event);
-	tunnel_json(tun, &js);
+	json_str(&js, "event", event->name);
+	event->json(tun, &js);
 	json_close(&js, '}');
 	json_end(&js);
 }
 
-static void event_text(const char *event, const struct tunnel *tun)
+static void event_text(const struct event *event, const struct tunnel *tun)
 {
-	printf("%s ", event);
-	tunnel_text(tun);
-	tunnel_state_text(tun, " ");
+	printf("%s ", event->name);
+	event->text(tun);
 	putchar('\n');
 }
 
 static int print_event(const struct nlmsghdr *nlh, void *data)
 {
-	const char *event = event_name(nl_cmd(nlh));
+	const struct event *event = find_event(nl_cmd(nlh));
 	const struct options *opt = data;
 	struct tunnel tun;
 

@@ -1,63 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 /* tunctl stats. */
+#include "counters.h"
 #include "query.h"
 
-static const struct counter {
-	const char *name;
-	int attr;
-} counters[] = {
-	{ "rx-packets", XTUN_A_STATS_RX_PACKETS },
-	{ "rx-bytes", XTUN_A_STATS_RX_BYTES },
-	{ "tx-packets", XTUN_A_STATS_TX_PACKETS },
-	{ "tx-bytes", XTUN_A_STATS_TX_BYTES },
+static const struct field traffic[] = {
+	{ "rx-packets", XTUN_A_STATS_RX_PACKETS, FIELD_NUM },
+	{ "rx-bytes", XTUN_A_STATS_RX_BYTES, FIELD_NUM },
+	{ "tx-packets", XTUN_A_STATS_TX_PACKETS, FIELD_NUM },
+	{ "tx-bytes", XTUN_A_STATS_TX_BYTES, FIELD_NUM },
 	{ }
 };
 
-typedef void (*drop_cb_t)(void *ctx, const char *name, unsigned long long n);
-
-static void walk_drops(const struct nlattr *stats, drop_cb_t cb, void *ctx)
-{
-	const struct nlattr *tb[XTUN_A_DROP_MAX + 1], *attr = NULL;
-	unsigned long long packets;
-	const char *name;
-
-	while (stats && (attr = xa_next(xa_data(stats), xa_len(stats), attr))) {
-		if (xa_type(attr) != XTUN_A_STATS_DROP)
-			continue;
-		xa_parse_nested(tb, XTUN_A_DROP_MAX, attr);
-		name = xa_get_str(tb[XTUN_A_DROP_NAME]);
-		if (name && xa_get_uint(tb[XTUN_A_DROP_PACKETS], &packets))
-			cb(ctx, name, packets);
-	}
-}
-
-static void drop_text(void *ctx, const char *name, unsigned long long n)
+static void drop_text(void *ctx, const struct counter *drop)
 {
 	const struct options *opt = ctx;
 
-	if (n || opt->details)
-		printf("    drop %s %llu\n", name, n);
+	if (!drop->packets && !opt->details)
+		return;
+	printf("    drop %s %llu", drop->name, drop->packets);
+	if (drop->packets && opt->details)
+		printf(", the last %llu s ago", drop->ago);
+	putchar('\n');
 }
 
 static void stats_text(const struct options *opt, const struct tunnel *tun)
 {
 	const struct nlattr *stats = tun->tb[XTUN_A_TUNNEL_STATS];
 	const struct nlattr *tb[XTUN_A_STATS_MAX + 1];
-	const struct counter *counter;
+	const struct field *field;
 	unsigned long long value;
 
 	xa_parse_nested(tb, XTUN_A_STATS_MAX, stats);
 	puts(tun->name);
-	for (counter = counters; counter->name; counter++) {
-		if (xa_get_uint(tb[counter->attr], &value))
-			printf("    %s %llu\n", counter->name, value);
+	for (field = traffic; field->name; field++) {
+		if (xa_get_uint(tb[field->attr], &value))
+			printf("    %s %llu\n", field->name, value);
 	}
-	walk_drops(stats, drop_text, (void *)opt);
+	counters_walk(stats, drop_text, (void *)opt);
 }
 
-static void drop_json(void *ctx, const char *name, unsigned long long n)
+static void drop_json(void *ctx, const struct counter *drop)
 {
-	json_unum(ctx, name, n);
+	json_unum(ctx, drop->name, drop->packets);
 }
 
 /* A reader of JSON finds every reason, whether it occurred or not */
@@ -65,17 +49,12 @@ static void stats_json(const struct tunnel *tun, struct json *js)
 {
 	const struct nlattr *stats = tun->tb[XTUN_A_TUNNEL_STATS];
 	const struct nlattr *tb[XTUN_A_STATS_MAX + 1];
-	const struct counter *counter;
-	unsigned long long value;
 
 	xa_parse_nested(tb, XTUN_A_STATS_MAX, stats);
 	tunnel_id_json(tun, js);
-	for (counter = counters; counter->name; counter++) {
-		if (xa_get_uint(tb[counter->attr], &value))
-			json_unum(js, counter->name, value);
-	}
+	fields_json(traffic, tb, js);
 	json_open(js, "drop", '{');
-	walk_drops(stats, drop_json, js);
+	counters_walk(stats, drop_json, js);
 	json_close(js, '}');
 }
 

@@ -18,6 +18,8 @@ static const struct command {
 	{ "del", cmd_del },
 	{ "show", cmd_show },
 	{ "stats", cmd_stats },
+	{ "path", cmd_path },
+	{ "explain", cmd_explain },
 	{ "monitor", cmd_monitor },
 	{ "help", cmd_help },
 };
@@ -105,7 +107,8 @@ static int finish(int code)
 	if (!fflush(stdout) && !ferror(stdout))
 		return code;
 	perror("tunctl: output");
-	return code ? code : EXIT_NOTALK;
+	/* Nobody has heard the cause either */
+	return code && code != EXIT_CAUSE ? code : EXIT_NOTALK;
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Talk with the generic-netlink family xtun. */
+/* Talk with the generic-netlink family xtun, and with rtnetlink. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -35,6 +35,24 @@ static struct nlmsghdr *begin(struct nl *nl, __u16 family, __u8 cmd)
 }
 
 /**
+ * nl_begin_route() - begin a request to rtnetlink
+ * @nl: a socket of nl_open_route()
+ * @type: RTM_...
+ * @len: bytes of its header, which is zeroed and follows the netlink header
+ *
+ * Return: the request, to which attributes may be added.
+ */
+struct nlmsghdr *nl_begin_route(struct nl *nl, __u16 type, size_t len)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(nl->out);
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	mnl_nlmsg_put_extra_header(nlh, len);
+	return nlh;
+}
+
+/**
  * nl_begin() - begin a request
  * @nl: the socket
  * @cmd: what it asks for
@@ -60,17 +78,30 @@ int nl_cmd(const struct nlmsghdr *nlh)
 }
 
 /**
- * nl_attrs() - sort a message's attributes by type
+ * nl_attrs_after() - sort attributes by type
+ * @tb: the result, max + 1 entries
+ * @max: highest type to take
+ * @nlh: their message
+ * @header: bytes of the header before them, a multiple of NLMSG_ALIGNTO
+ */
+void nl_attrs_after(const struct nlattr *tb[], int max,
+		    const struct nlmsghdr *nlh, size_t header)
+{
+	size_t head = NLMSG_LENGTH(header);
+	size_t len = nlh->nlmsg_len < head ? 0 : nlh->nlmsg_len - head;
+
+	xa_parse(tb, max, (const char *)nlh + head, len);
+}
+
+/**
+ * nl_attrs() - sort the attributes of a message of the family by type
  * @tb: the result, max + 1 entries
  * @max: highest type to take
  * @nlh: the message
  */
 void nl_attrs(const struct nlattr *tb[], int max, const struct nlmsghdr *nlh)
 {
-	size_t head = NLMSG_LENGTH(GENL_HDRLEN);
-	size_t len = nlh->nlmsg_len < head ? 0 : nlh->nlmsg_len - head;
-
-	xa_parse(tb, max, (const char *)nlh + head, len);
+	nl_attrs_after(tb, max, nlh, GENL_HDRLEN);
 }
 
 /* Return: 0 to go on, 1 where the answer ends, -1 for an exit code in *code */
@@ -169,6 +200,22 @@ static int find_family(struct nl *nl)
 	return 0;
 }
 
+static int open_socket(struct nl *nl, int protocol)
+{
+	int one = 1;
+
+	memset(nl, 0, sizeof(*nl));
+	nl->sk = mnl_socket_open2(protocol, SOCK_CLOEXEC);
+	if (!nl->sk || mnl_socket_bind(nl->sk, 0, MNL_SOCKET_AUTOPID))
+		return talk_error("netlink socket");
+	/* Kernels of any age that have xtun take these */
+	mnl_socket_setsockopt(nl->sk, NETLINK_CAP_ACK, &one, sizeof(one));
+	mnl_socket_setsockopt(nl->sk, NETLINK_EXT_ACK, &one, sizeof(one));
+	mnl_socket_setsockopt(nl->sk, NETLINK_GET_STRICT_CHK, &one,
+			      sizeof(one));
+	return 0;
+}
+
 /**
  * nl_open() - open a socket and find the family
  * @nl: the socket
@@ -177,18 +224,20 @@ static int find_family(struct nl *nl)
  */
 int nl_open(struct nl *nl)
 {
-	int one = 1;
+	int err = open_socket(nl, NETLINK_GENERIC);
 
-	memset(nl, 0, sizeof(*nl));
-	nl->sk = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC);
-	if (!nl->sk || mnl_socket_bind(nl->sk, 0, MNL_SOCKET_AUTOPID))
-		return talk_error("netlink socket");
-	/* Kernels of any age that have xtun take these */
-	mnl_socket_setsockopt(nl->sk, NETLINK_CAP_ACK, &one, sizeof(one));
-	mnl_socket_setsockopt(nl->sk, NETLINK_EXT_ACK, &one, sizeof(one));
-	mnl_socket_setsockopt(nl->sk, NETLINK_GET_STRICT_CHK, &one,
-			      sizeof(one));
-	return find_family(nl);
+	return err ? err : find_family(nl);
+}
+
+/**
+ * nl_open_route() - open a socket that talks with rtnetlink
+ * @nl: the socket
+ *
+ * Return: 0, or an exit code after saying why not; nl_close() follows either.
+ */
+int nl_open_route(struct nl *nl)
+{
+	return open_socket(nl, NETLINK_ROUTE);
 }
 
 /**
@@ -226,6 +275,27 @@ int nl_talk(struct nl *nl, const struct nl_request *rq, nl_cb_t cb, void *data)
 }
 
 /**
+ * nl_ask() - send a request that the kernel may well refuse
+ * @nl: the socket
+ * @rq: the request
+ * @cb: takes what comes before the acknowledgment
+ * @data: for @cb
+ * @error: gets the errno of the refusal, or 0
+ *
+ * Return: 0, or an exit code after saying why there was no talk.
+ */
+int nl_ask(struct nl *nl, const struct nl_request *rq, nl_cb_t cb, void *data,
+	   int *error)
+{
+	struct nl_result res;
+	int err;
+
+	err = converse(nl, rq->nlh, cb, data, &res);
+	*error = err ? 0 : res.error;
+	return err;
+}
+
+/**
  * struct heap - messages kept until the dump is known to be whole
  * @data: the messages
  * @len: bytes of them
@@ -255,21 +325,20 @@ static int keep(const struct nlmsghdr *nlh, void *data)
 	return 0;
 }
 
-static int gather(struct nl *nl, __u8 cmd, struct heap *heap)
+static int gather(struct nl *nl, const struct nl_request *rq,
+		  struct heap *heap)
 {
-	struct nl_request rq = { };
 	struct nl_result res;
 	int err, tries;
 
 	for (tries = 0; tries < DUMP_TRIES; tries++) {
 		heap->len = 0;
-		rq.nlh = nl_begin(nl, cmd);
-		rq.nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-		err = converse(nl, rq.nlh, keep, heap, &res);
+		rq->nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+		err = converse(nl, rq->nlh, keep, heap, &res);
 		if (err)
 			return err;
 		if (res.error || !res.interrupted)
-			return end_request(&rq, &res);
+			return end_request(rq, &res);
 	}
 	fputs("tunctl: the tunnels change faster than they can be read\n",
 	      stderr);
@@ -279,20 +348,20 @@ static int gather(struct nl *nl, __u8 cmd, struct heap *heap)
 /**
  * nl_dump() - ask for all of something
  * @nl: the socket
- * @cmd: what to ask for
+ * @rq: the request
  * @cb: takes each, once a whole and consistent dump has been received
  * @data: for @cb
  *
  * Return: an exit code, after saying what is not well.
  */
-int nl_dump(struct nl *nl, __u8 cmd, nl_cb_t cb, void *data)
+int nl_dump(struct nl *nl, const struct nl_request *rq, nl_cb_t cb, void *data)
 {
 	const struct nlmsghdr *nlh;
 	struct heap heap = { };
 	size_t at = 0;
 	int err;
 
-	err = gather(nl, cmd, &heap);
+	err = gather(nl, rq, &heap);
 	while (!err && at < heap.len) {
 		nlh = (const struct nlmsghdr *)(heap.data + at);
 		at += NLMSG_ALIGN(nlh->nlmsg_len);

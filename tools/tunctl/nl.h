@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Talk with the generic-netlink family xtun. */
+/* Talk with the generic-netlink family xtun, and with rtnetlink. */
 #ifndef XTUN_TOOLS_NL_H
 #define XTUN_TOOLS_NL_H
 
@@ -11,9 +11,9 @@
 #define NL_RECV_MAX	32768
 
 /**
- * struct nl - a socket that talks with the family
+ * struct nl - a socket that talks with the family, or with rtnetlink
  * @sk: the socket
- * @family: the family's id
+ * @family: the family's id, 0 with rtnetlink
  * @events: id of its group of events, 0 if it has none
  * @seq: number of the last request
  * @out: the request
@@ -57,14 +57,20 @@ typedef int (*nl_cb_t)(const struct nlmsghdr *nlh, void *data);
 
 /* nl.c */
 int nl_open(struct nl *nl);
+int nl_open_route(struct nl *nl);
 void nl_close(struct nl *nl);
 struct nlmsghdr *nl_begin(struct nl *nl, __u8 cmd);
+struct nlmsghdr *nl_begin_route(struct nl *nl, __u16 type, size_t len);
 int nl_talk(struct nl *nl, const struct nl_request *rq, nl_cb_t cb,
 	    void *data);
-int nl_dump(struct nl *nl, __u8 cmd, nl_cb_t cb, void *data);
+int nl_ask(struct nl *nl, const struct nl_request *rq, nl_cb_t cb, void *data,
+	   int *error);
+int nl_dump(struct nl *nl, const struct nl_request *rq, nl_cb_t cb, void *data);
 int nl_listen(struct nl *nl, nl_cb_t cb, void *data);
 int nl_cmd(const struct nlmsghdr *nlh);
 void nl_attrs(const struct nlattr *tb[], int max, const struct nlmsghdr *nlh);
+void nl_attrs_after(const struct nlattr *tb[], int max,
+		    const struct nlmsghdr *nlh, size_t header);
 
 /* nlerr.c */
 void nlerr_parse(struct nl_result *res, const struct nlmsghdr *nlh);

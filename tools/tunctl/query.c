@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What show and stats have in common. */
+/* What show, stats and path have in common. */
 #include "query.h"
 
 /**
@@ -32,18 +32,20 @@ static int print_one(const struct nlmsghdr *nlh, void *data)
 
 static int print_query(struct nl *nl, struct printout *out, const char *name)
 {
-	struct nl_request rq;
+	struct nl_request rq = { };
 	int err;
 
 	json_init(&out->js, stdout, out->opt->pretty);
 	if (out->opt->json)
 		json_open(&out->js, NULL, '[');
-	if (name) {
+	if (name)
 		rq = tunnel_request(nl, out->query->cmd, name);
+	else
+		rq.nlh = nl_begin(nl, out->query->cmd);
+	if (name && !out->query->many)
 		err = nl_talk(nl, &rq, print_one, out);
-	} else {
-		err = nl_dump(nl, out->query->cmd, print_one, out);
-	}
+	else
+		err = nl_dump(nl, &rq, print_one, out);
 	if (out->opt->json) {
 		json_close(&out->js, ']');
 		json_end(&out->js);

@@ -7,11 +7,13 @@
 /**
  * struct query - a command that prints something of one tunnel or of all
  * @cmd: what it asks the kernel for
+ * @many: there may be more than one answer about a tunnel
  * @text: prints a tunnel's as lines
  * @json: prints a tunnel's into an open object
  */
 struct query {
 	__u8 cmd;
+	bool many;
 	void (*text)(const struct options *opt, const struct tunnel *tun);
 	void (*json)(const struct tunnel *tun, struct json *js);
 };

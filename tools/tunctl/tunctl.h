@@ -14,12 +14,14 @@
  * @EXIT_USAGE: the arguments are wrong; nothing was sent
  * @EXIT_REFUSED: the kernel refused
  * @EXIT_NOTALK: no talk with the kernel, or no output
+ * @EXIT_CAUSE: all is done, and explain has named something that is wrong
  */
 enum exit_code {
 	EXIT_DONE,
 	EXIT_USAGE,
 	EXIT_REFUSED,
 	EXIT_NOTALK,
+	EXIT_CAUSE,
 };
 
 /**
@@ -49,6 +51,8 @@ int cmd_set(const struct options *opt, int argc, char **argv);
 int cmd_del(const struct options *opt, int argc, char **argv);
 int cmd_show(const struct options *opt, int argc, char **argv);
 int cmd_stats(const struct options *opt, int argc, char **argv);
+int cmd_path(const struct options *opt, int argc, char **argv);
+int cmd_explain(const struct options *opt, int argc, char **argv);
 int cmd_monitor(const struct options *opt, int argc, char **argv);
 int cmd_help(const struct options *opt, int argc, char **argv);
 

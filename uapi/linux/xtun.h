@@ -14,6 +14,8 @@
 #define XTUN_FLOWLABEL_AUTO	2097152
 #define XTUN_ENCAPLIMIT_NONE	256
 #define XTUN_ALLOW_MAX		64
+#define XTUN_MSS_MIN		536
+#define XTUN_MSS_AUTO		65535
 
 /**
  * enum xtun_encap - The header between the outer IP header and the payload.
@@ -80,6 +82,14 @@ enum xtun_frag {
 	XTUN_FRAG_MAX = (__XTUN_FRAG_MAX - 1)
 };
 
+/**
+ * enum xtun_icmp_relay - How errors of the underlay are told to senders of
+ *   inner packets.
+ * @XTUN_ICMP_RELAY_TRANSPARENT: As if there were no tunnel.
+ * @XTUN_ICMP_RELAY_STRICT: As RFC 2003 section 4 and RFC 2473 section 8 have
+ *   it.
+ * @XTUN_ICMP_RELAY_OFF: Not at all.
+ */
 enum xtun_icmp_relay {
 	XTUN_ICMP_RELAY_TRANSPARENT = 1,
 	XTUN_ICMP_RELAY_STRICT,
@@ -90,6 +100,13 @@ enum xtun_icmp_relay {
 	XTUN_ICMP_RELAY_MAX = (__XTUN_ICMP_RELAY_MAX - 1)
 };
 
+/**
+ * enum xtun_icmp_memory - Whether sent packets are remembered, for errors that
+ *   quote too little.
+ * @XTUN_ICMP_MEMORY_AUTO: While such errors come in.
+ * @XTUN_ICMP_MEMORY_ON: Always.
+ * @XTUN_ICMP_MEMORY_OFF: Never.
+ */
 enum xtun_icmp_memory {
 	XTUN_ICMP_MEMORY_AUTO = 1,
 	XTUN_ICMP_MEMORY_ON,
@@ -115,6 +132,31 @@ enum xtun_conf_flags {
 	XTUN_CONF_FLAGS_ISEQ = 4,
 	XTUN_CONF_FLAGS_OSEQ = 8,
 	XTUN_CONF_FLAGS_UDPCSUM = 16,
+};
+
+/**
+ * enum xtun_answer - What the senders of packets to a peer are told for as
+ *   long as an error about it holds.
+ * @XTUN_ANSWER_NETWORK: Network unreachable (IPv6, no route).
+ * @XTUN_ANSWER_HOST: Host unreachable (IPv6, address unreachable).
+ * @XTUN_ANSWER_PROHIBITED_NET: Network prohibited (IPv6, administratively
+ *   prohibited).
+ * @XTUN_ANSWER_PROHIBITED_HOST: Host prohibited (IPv6, administratively
+ *   prohibited).
+ * @XTUN_ANSWER_PROHIBITED: Administratively prohibited.
+ * @XTUN_ANSWER_TIME: Time or hop limit exceeded in transit.
+ */
+enum xtun_answer {
+	XTUN_ANSWER_NETWORK = 1,
+	XTUN_ANSWER_HOST,
+	XTUN_ANSWER_PROHIBITED_NET,
+	XTUN_ANSWER_PROHIBITED_HOST,
+	XTUN_ANSWER_PROHIBITED,
+	XTUN_ANSWER_TIME,
+
+	/* private: */
+	__XTUN_ANSWER_MAX,
+	XTUN_ANSWER_MAX = (__XTUN_ANSWER_MAX - 1)
 };
 
 enum {
@@ -167,6 +209,7 @@ enum {
 	XTUN_A_DROP_PAD = 1,
 	XTUN_A_DROP_NAME,
 	XTUN_A_DROP_PACKETS,
+	XTUN_A_DROP_AGO,
 
 	__XTUN_A_DROP_MAX,
 	XTUN_A_DROP_MAX = (__XTUN_A_DROP_MAX - 1)
@@ -185,6 +228,52 @@ enum {
 };
 
 enum {
+	XTUN_A_PATH_PAD = 1,
+	XTUN_A_PATH_PEER,
+	XTUN_A_PATH_ERROR,
+	XTUN_A_PATH_LOOP,
+	XTUN_A_PATH_LINK,
+	XTUN_A_PATH_LINK_NAME,
+	XTUN_A_PATH_GATEWAY,
+	XTUN_A_PATH_SOURCE,
+	XTUN_A_PATH_LINK_MTU,
+	XTUN_A_PATH_MTU,
+	XTUN_A_PATH_EXPIRES,
+	XTUN_A_PATH_FITS,
+	XTUN_A_PATH_LEARNED_MTU,
+	XTUN_A_PATH_LEARNED_FROM,
+	XTUN_A_PATH_LEARNED_AGO,
+	XTUN_A_PATH_ERRORS,
+	XTUN_A_PATH_LAST_TYPE,
+	XTUN_A_PATH_LAST_CODE,
+	XTUN_A_PATH_LAST_FROM,
+	XTUN_A_PATH_LAST_AGO,
+	XTUN_A_PATH_ANSWER,
+	XTUN_A_PATH_ANSWER_FOR,
+
+	__XTUN_A_PATH_MAX,
+	XTUN_A_PATH_MAX = (__XTUN_A_PATH_MAX - 1)
+};
+
+enum {
+	XTUN_A_ERROR_PEER = 1,
+	XTUN_A_ERROR_FROM,
+	XTUN_A_ERROR_TYPE,
+	XTUN_A_ERROR_CODE,
+	XTUN_A_ERROR_MTU,
+	XTUN_A_ERROR_OUTCOME,
+	XTUN_A_ERROR_INNER_SOURCE,
+	XTUN_A_ERROR_INNER_DESTINATION,
+	XTUN_A_ERROR_INNER_PROTOCOL,
+	XTUN_A_ERROR_INNER_SPORT,
+	XTUN_A_ERROR_INNER_DPORT,
+	XTUN_A_ERROR_LOST,
+
+	__XTUN_A_ERROR_MAX,
+	XTUN_A_ERROR_MAX = (__XTUN_A_ERROR_MAX - 1)
+};
+
+enum {
 	XTUN_A_TUNNEL_IFINDEX = 1,
 	XTUN_A_TUNNEL_IFNAME,
 	XTUN_A_TUNNEL_CONF,
@@ -193,6 +282,10 @@ enum {
 	XTUN_A_TUNNEL_OVERHEAD,
 	XTUN_A_TUNNEL_DEVICE_MTU,
 	XTUN_A_TUNNEL_STATS,
+	XTUN_A_TUNNEL_ADDR,
+	XTUN_A_TUNNEL_PATH,
+	XTUN_A_TUNNEL_ARMED_FOR,
+	XTUN_A_TUNNEL_ERROR,
 
 	__XTUN_A_TUNNEL_MAX,
 	XTUN_A_TUNNEL_MAX = (__XTUN_A_TUNNEL_MAX - 1)
@@ -207,6 +300,9 @@ enum {
 	XTUN_CMD_NEW_NTF,
 	XTUN_CMD_SET_NTF,
 	XTUN_CMD_DEL_NTF,
+	XTUN_CMD_PATH_GET,
+	XTUN_CMD_PATH_NTF,
+	XTUN_CMD_ERROR_NTF,
 
 	__XTUN_CMD_MAX,
 	XTUN_CMD_MAX = (__XTUN_CMD_MAX - 1)

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Peers are looked up under RCU, without a reference, from 6.13 on and where
+ * that was taken over.
+ */
+#ifndef _XTUN_COMPAT_NET_INETPEER_H
+#define _XTUN_COMPAT_NET_INETPEER_H
+
+#include_next <net/inetpeer.h>
+
+/* May an error be sent to @addr, at a rate of one in @timeout jiffies? Under RCU. */
+static inline bool xtun_inetpeer_allows(struct inet_peer_base *base,
+					const struct inetpeer_addr *addr,
+					int timeout)
+{
+#ifdef XTUN_HAVE_INETPEER_RCU
+	return inet_peer_xrlim_allow(inet_getpeer(base, addr), timeout);
+#else
+	struct inet_peer *peer = inet_getpeer(base, addr, 1);
+	bool allowed = inet_peer_xrlim_allow(peer, timeout);
+
+	if (peer)
+		inet_putpeer(peer);
+	return allowed;
+#endif
+}
+
+#endif /* _XTUN_COMPAT_NET_INETPEER_H */

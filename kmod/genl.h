@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of the generic-netlink family share.
+ */
+#ifndef _XTUN_GENL_H
+#define _XTUN_GENL_H
+
+#include <net/genetlink.h>
+
+#include "xtun.h"
+#include "xtun_nl.h"
+
+extern struct genl_family xtun_family;
+
+/**
+ * struct xtun_head - header of a message
+ * @portid: who gets it, 0 for all listeners
+ * @seq: number of the request
+ * @flags: NLM_F_MULTI in a dump
+ * @cmd: what it is, XTUN_CMD_...
+ */
+struct xtun_head {
+	u32 portid;
+	u32 seq;
+	int flags;
+	u8 cmd;
+};
+
+/* Writes what a message has to say of a tunnel; 0 or -EMSGSIZE. */
+typedef int (*xtun_put_t)(struct sk_buff *skb, const struct xtun_dev *tun,
+			  const void *about);
+
+struct xtun_dev *xtun_find(struct net *net, const struct nlattr *index,
+			   const struct nlattr *name,
+			   struct netlink_ext_ack *extack);
+struct xtun_dev *xtun_find_asked(struct genl_info *info);
+int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun);
+int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
+		     const struct xtun_head *head, xtun_put_t put,
+		     const void *about);
+int xtun_answer_one(struct genl_info *info, const struct xtun_dev *tun,
+		    size_t size, u8 cmd, xtun_put_t put, const void *about);
+bool xtun_listened(const struct xtun_dev *tun);
+int xtun_multicast(const struct xtun_dev *tun, size_t size, u8 cmd,
+		   xtun_put_t put, const void *about, gfp_t gfp);
+
+#endif /* _XTUN_GENL_H */

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Many routers quote no more than 8 bytes behind the outer IP header, which
+ * hold nothing of the inner packet. So the headers of inner packets that went
+ * out are remembered for a while, and found again by the identification of the
+ * outer packet.
+ *
+ * A quiet tunnel remembers everything: the first packet of each jiffy on each
+ * CPU. A busy one does so for a while after a short quote has come.
+ */
+#include <linux/hash.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
+
+#include "xtun.h"
+
+#define XTUN_SLOTS_BITS		10
+#define XTUN_ARMED_TIME		(60 * HZ)
+
+/* Ethernet header with tags, IPv4 header with options, 8 bytes and more. */
+#define XTUN_SLOT_DATA		108
+
+/**
+ * struct xtun_slot - an inner packet that was sent
+ * @lock: taken with BH disabled
+ * @who: tunnel and peer
+ * @ident: identification of the outer packet, of the first of several segments
+ * @segs: how many of them
+ * @len: bytes of @data
+ * @data: beginning of the payload
+ */
+struct xtun_slot {
+	spinlock_t lock;	/* for all that follows */
+	u32 who;
+	u32 ident;
+	u16 segs;
+	u16 len;
+	u8 data[XTUN_SLOT_DATA];
+};
+
+struct xtun_memory {
+	struct xtun_slot slots[1 << XTUN_SLOTS_BITS];
+};
+
+static u32 xtun_memory_who(const struct xtun_dev *tun,
+			   const union nf_inet_addr *peer)
+{
+	return hash_32(tun->id, 32) ^ peer->all[0] ^ peer->all[1] ^
+	       peer->all[2] ^ peer->all[3];
+}
+
+static struct xtun_slot *xtun_memory_slot(struct xtun_memory *memory, u32 who,
+					  u32 ident)
+{
+	return &memory->slots[hash_32(who ^ ident, XTUN_SLOTS_BITS)];
+}
+
+/**
+ * xtun_memory_get() - have a memory in an underlay netns
+ * @xn: the netns
+ *
+ * Context: RTNL, may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int xtun_memory_get(struct xtun_net *xn)
+{
+	struct xtun_memory *memory;
+	int i;
+
+	if (rtnl_dereference(xn->memory))
+		return 0;
+	memory = kvzalloc(sizeof(*memory), GFP_KERNEL_ACCOUNT);
+	if (!memory)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(memory->slots); i++)
+		spin_lock_init(&memory->slots[i].lock);
+	rcu_assign_pointer(xn->memory, memory);
+	return 0;
+}
+
+/**
+ * xtun_memory_free() - free the memory of an underlay netns
+ * @xn: the netns, without tunnels by now
+ *
+ * Context: process, may sleep.
+ */
+void xtun_memory_free(struct xtun_net *xn)
+{
+	kvfree(rcu_dereference_protected(xn->memory, true));
+}
+
+/* Does the tunnel remember this packet, the first on this CPU in a jiffy? */
+static bool xtun_memory_wanted(const struct xtun_cx *cx)
+{
+	struct xtun_dev *tun = cx->tun;
+
+	if (READ_ONCE(tun->watch) & XTUN_WATCH_ARMED &&
+	    time_after(jiffies, READ_ONCE(tun->armed_until))) {
+		spin_lock(&tun->peers_lock);
+		WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_ARMED);
+		spin_unlock(&tun->peers_lock);
+	}
+	return cx->conf->p.icmp_memory != XTUN_ICMP_MEMORY_OFF && cx->ident;
+}
+
+/**
+ * xtun_memory_note() - remember a packet that is being sent
+ * @cx: the packet, its data at the payload, with tag and identification
+ *
+ * Who finds a slot taken goes on without: it is a memory of samples.
+ *
+ * Context: BH disabled.
+ */
+void xtun_memory_note(const struct xtun_cx *cx)
+{
+	struct xtun_memory *memory;
+	struct xtun_slot *slot;
+	u32 who;
+
+	__this_cpu_write(cx->tun->pcpu->noted, (unsigned int)jiffies);
+	memory = rcu_dereference_bh(xtun_net(cx->tun->net)->memory);
+	if (!memory || !xtun_memory_wanted(cx))
+		return;
+
+	who = xtun_memory_who(cx->tun, &cx->daddr);
+	slot = xtun_memory_slot(memory, who, cx->ident);
+	if (!spin_trylock(&slot->lock))
+		return;
+	slot->who = who;
+	slot->ident = cx->ident;
+	slot->segs = clamp_t(u16, skb_shinfo(cx->skb)->gso_segs, 1,
+			     XTUN_SEGS_MAX);
+	slot->len = min_t(unsigned int, cx->skb->len, sizeof(slot->data));
+	if (skb_copy_bits(cx->skb, 0, slot->data, slot->len))
+		slot->len = 0;
+	spin_unlock(&slot->lock);
+}
+
+/* Copies what was sent as @first, if it had a segment number @n. */
+static unsigned int xtun_memory_read(struct xtun_memory *memory, u32 who,
+				     u32 first, unsigned int n, void *data,
+				     unsigned int size)
+{
+	struct xtun_slot *slot = xtun_memory_slot(memory, who, first);
+	unsigned int len = 0;
+
+	spin_lock(&slot->lock);
+	if (slot->who == who && slot->ident == first && slot->segs > n) {
+		len = min_t(unsigned int, slot->len, size);
+		memcpy(data, slot->data, len);
+	}
+	spin_unlock(&slot->lock);
+	return len;
+}
+
+/**
+ * xtun_memory_find() - look up a packet that was sent
+ * @tun: the tunnel
+ * @peer: whom it was sent to
+ * @ident: its identification, as in struct xtun_cx
+ * @data: gets the beginning of its payload
+ * @size: bytes that fit there
+ *
+ * Context: BH disabled.
+ * Return: bytes found, 0 for nothing.
+ */
+unsigned int xtun_memory_find(const struct xtun_dev *tun,
+			      const union nf_inet_addr *peer, u32 ident,
+			      void *data, unsigned int size)
+{
+	struct xtun_memory *memory;
+	unsigned int n, len;
+	u32 who;
+
+	memory = rcu_dereference_bh(xtun_net(tun->net)->memory);
+	if (!memory || !ident)
+		return 0;
+	who = xtun_memory_who(tun, peer);
+	len = xtun_memory_read(memory, who, ident, 0, data, size);
+	/* Flow labels are the same for all segments. */
+	for (n = 1; !len && n < XTUN_SEGS_MAX; n++)
+		len = xtun_memory_read(memory, who,
+				       XTUN_IDENT_VALID | (u16)(ident - n), n,
+				       data, size);
+	return len;
+}
+
+/**
+ * xtun_memory_arm() - remember all packets for a while
+ * @tun: tunnel that has got a short quote
+ *
+ * Context: BH disabled.
+ */
+void xtun_memory_arm(struct xtun_dev *tun)
+{
+	spin_lock(&tun->peers_lock);
+	WRITE_ONCE(tun->armed_until, jiffies + XTUN_ARMED_TIME);
+	WRITE_ONCE(tun->watch, tun->watch | XTUN_WATCH_ARMED);
+	spin_unlock(&tun->peers_lock);
+}

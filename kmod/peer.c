@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is known of the paths to a tunnel's peers: who has told which path MTU,
+ * the last errors, and errors that still hold. Nothing is here for a peer that
+ * no error has ever been about.
+ */
+#include <linux/rculist.h>
+#include <linux/slab.h>
+
+#include "xtun.h"
+
+/* With remote any there may be more; the one without news goes first. */
+#define XTUN_PEERS_MAX		64
+
+/* How long an error that a short quote has told is answered with. */
+#define XTUN_SOFT_TIME		(30 * HZ)
+
+static struct xtun_peer *xtun_peer_find(const struct xtun_dev *tun,
+					const union nf_inet_addr *addr)
+{
+	struct xtun_peer *peer;
+
+	list_for_each_entry_rcu(peer, &tun->peers, list,
+				lockdep_is_held(&tun->peers_lock)) {
+		if (nf_inet_addr_cmp(&peer->addr, addr))
+			return peer;
+	}
+	return NULL;
+}
+
+static void xtun_peer_free(struct xtun_dev *tun, struct xtun_peer *peer)
+{
+	list_del_rcu(&peer->list);
+	tun->n_peers--;
+	kfree_rcu(peer, rcu);
+}
+
+/* Find or make it. Readers do not mind that it moves to the head only when new. */
+static struct xtun_peer *xtun_peer_get(struct xtun_dev *tun,
+				       const union nf_inet_addr *addr)
+{
+	struct xtun_peer *peer = xtun_peer_find(tun, addr);
+
+	if (peer)
+		return peer;
+	peer = kzalloc(sizeof(*peer), GFP_ATOMIC);
+	if (!peer)
+		return NULL;
+	if (tun->n_peers >= XTUN_PEERS_MAX)
+		xtun_peer_free(tun, list_last_entry(&tun->peers,
+						    struct xtun_peer, list));
+	peer->addr = *addr;
+	list_add_rcu(&peer->list, &tun->peers);
+	tun->n_peers++;
+	return peer;
+}
+
+/**
+ * xtun_peer_error() - note that an ICMP error about a peer was believed
+ * @tun: the tunnel
+ * @addr: the peer
+ * @from: who sent the error
+ * @type: its ICMP or ICMPv6 type
+ * @code: its code
+ *
+ * Context: BH disabled.
+ */
+void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		     const union nf_inet_addr *from, u8 type, u8 code)
+{
+	struct xtun_peer *peer;
+
+	spin_lock(&tun->peers_lock);
+	peer = xtun_peer_get(tun, addr);
+	if (peer) {
+		peer->errors++;
+		peer->err_from = *from;
+		peer->err_type = type;
+		peer->err_code = code;
+		peer->err_time = jiffies;
+	}
+	spin_unlock(&tun->peers_lock);
+}
+
+/**
+ * xtun_peer_mtu() - note who has told a path MTU
+ * @tun: the tunnel
+ * @addr: the peer
+ * @from: who told it
+ * @mtu: bytes of outer packet
+ *
+ * Context: BH disabled.
+ */
+void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		   const union nf_inet_addr *from, u32 mtu)
+{
+	struct xtun_peer *peer;
+
+	spin_lock(&tun->peers_lock);
+	peer = xtun_peer_get(tun, addr);
+	if (peer) {
+		peer->mtu = mtu;
+		peer->mtu_from = *from;
+		peer->mtu_time = jiffies;
+	}
+	spin_unlock(&tun->peers_lock);
+}
+
+/**
+ * xtun_peer_soft_set() - answer packets to a peer with an error, for a while
+ * @tun: the tunnel
+ * @addr: the peer
+ * @kind: which error
+ *
+ * Context: BH disabled.
+ */
+void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
+			enum xtun_kind kind)
+{
+	struct xtun_peer *peer;
+
+	spin_lock(&tun->peers_lock);
+	peer = xtun_peer_get(tun, addr);
+	if (peer) {
+		WRITE_ONCE(peer->soft_until, jiffies + XTUN_SOFT_TIME);
+		WRITE_ONCE(peer->soft, kind);
+		WRITE_ONCE(tun->watch, tun->watch | XTUN_WATCH_SOFT);
+	}
+	spin_unlock(&tun->peers_lock);
+}
+
+/**
+ * xtun_peer_soft() - the error that packets to a peer are answered with
+ * @tun: the tunnel
+ * @addr: the peer
+ *
+ * Context: RCU.
+ * Return: its kind, or XTUN_KIND_NONE.
+ */
+enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
+			      const union nf_inet_addr *addr)
+{
+	const struct xtun_peer *peer = xtun_peer_find(tun, addr);
+
+	if (!peer || time_after(jiffies, READ_ONCE(peer->soft_until)))
+		return XTUN_KIND_NONE;
+	return READ_ONCE(peer->soft);
+}
+
+/**
+ * xtun_peer_good() - a packet from a peer has come: what was wrong is no more
+ * @tun: the tunnel
+ * @addr: the peer
+ *
+ * Context: BH disabled.
+ */
+void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr)
+{
+	struct xtun_peer *peer, *other;
+	bool soft = false;
+
+	spin_lock(&tun->peers_lock);
+	peer = xtun_peer_find(tun, addr);
+	if (peer)
+		WRITE_ONCE(peer->soft, XTUN_KIND_NONE);
+	list_for_each_entry(other, &tun->peers, list)
+		soft |= other->soft != XTUN_KIND_NONE &&
+			time_before(jiffies, other->soft_until);
+	if (!soft)
+		WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_SOFT);
+	spin_unlock(&tun->peers_lock);
+}
+
+/**
+ * xtun_peer_copy() - what is known of one of a tunnel's peers
+ * @tun: the tunnel
+ * @addr: the peer
+ * @peer: gets a copy, its list and rcu without meaning
+ *
+ * Context: BH, or BH enabled; does not sleep.
+ * Return: false when nothing is known.
+ */
+bool xtun_peer_copy(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		    struct xtun_peer *peer)
+{
+	const struct xtun_peer *found;
+
+	spin_lock_bh(&tun->peers_lock);
+	found = xtun_peer_find(tun, addr);
+	if (found)
+		*peer = *found;
+	spin_unlock_bh(&tun->peers_lock);
+	return found;
+}
+
+/**
+ * xtun_peer_after() - go on to the next of a tunnel's peers
+ * @tun: the tunnel
+ * @addr: the peer before it, NULL for the first
+ * @peer: gets a copy, its list and rcu without meaning
+ *
+ * New ones come first and the last goes: a walk that rests meets none twice.
+ *
+ * Context: BH enabled, does not sleep.
+ * Return: false when there is none.
+ */
+bool xtun_peer_after(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		     struct xtun_peer *peer)
+{
+	bool found = !addr, taken = false;
+	const struct xtun_peer *each;
+
+	spin_lock_bh(&tun->peers_lock);
+	list_for_each_entry(each, &tun->peers, list) {
+		if (found) {
+			*peer = *each;
+			taken = true;
+			break;
+		}
+		found = nf_inet_addr_cmp(&each->addr, addr);
+	}
+	spin_unlock_bh(&tun->peers_lock);
+	return taken;
+}
+
+/**
+ * xtun_peer_forget() - forget all of a tunnel's peers
+ * @tun: the tunnel
+ *
+ * Context: BH enabled, does not sleep.
+ */
+void xtun_peer_forget(struct xtun_dev *tun)
+{
+	struct xtun_peer *peer, *next;
+
+	spin_lock_bh(&tun->peers_lock);
+	list_for_each_entry_safe(peer, next, &tun->peers, list)
+		xtun_peer_free(tun, peer);
+	WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_SOFT);
+	spin_unlock_bh(&tun->peers_lock);
+}

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Errors that senders of inner packets get.
+ */
+#include <linux/etherdevice.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <net/dst_metadata.h>
+#include <net/icmp.h>
+#include <net/inetpeer.h>
+#include <net/ip6_checksum.h>
+#include <net/ipv6.h>
+#include <net/l3mdev.h>
+#include <net/route.h>
+
+#include "xtun.h"
+
+/* RFC 792 asks for 8 bytes, RFC 1812 section 4.3.2.3 for up to 576 in all. */
+#define XTUN_ICMP4_MAX		576
+
+/* RFC 791: every link carries this much. */
+#define XTUN_MTU4_MIN		68
+
+/* Type and code that a sender gets, by his family. */
+struct xtun_told_as {
+	u8 type;
+	u8 code;
+};
+
+static const struct xtun_told_as xtun_told_v4[] = {
+	[XTUN_KIND_NETWORK] = { ICMP_DEST_UNREACH, ICMP_NET_UNREACH },
+	[XTUN_KIND_HOST] = { ICMP_DEST_UNREACH, ICMP_HOST_UNREACH },
+	[XTUN_KIND_PROHIBITED_NET] = { ICMP_DEST_UNREACH, ICMP_NET_ANO },
+	[XTUN_KIND_PROHIBITED_HOST] = { ICMP_DEST_UNREACH, ICMP_HOST_ANO },
+	[XTUN_KIND_PROHIBITED] = { ICMP_DEST_UNREACH, ICMP_PKT_FILTERED },
+	[XTUN_KIND_TIME] = { ICMP_TIME_EXCEEDED, ICMP_EXC_TTL },
+	[XTUN_KIND_TOO_BIG] = { ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED },
+};
+
+static const struct xtun_told_as xtun_told_v6[] = {
+	[XTUN_KIND_NETWORK] = { ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
+	[XTUN_KIND_HOST] = { ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH },
+	[XTUN_KIND_PROHIBITED_NET] = { ICMPV6_DEST_UNREACH,
+				       ICMPV6_ADM_PROHIBITED },
+	[XTUN_KIND_PROHIBITED_HOST] = { ICMPV6_DEST_UNREACH,
+					ICMPV6_ADM_PROHIBITED },
+	[XTUN_KIND_PROHIBITED] = { ICMPV6_DEST_UNREACH, ICMPV6_ADM_PROHIBITED },
+	[XTUN_KIND_TIME] = { ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT },
+	[XTUN_KIND_TOO_BIG] = { ICMPV6_PKT_TOOBIG, 0 },
+};
+
+/* Is the inner packet one that must not be answered (RFC 1122 3.2.2)? */
+static bool xtun_mute4(const struct sk_buff *skb)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+	struct icmphdr buf;
+	const struct icmphdr *icmph;
+
+	if (iph->frag_off & htons(IP_OFFSET) ||
+	    ipv4_is_zeronet(iph->saddr) || ipv4_is_lbcast(iph->saddr) ||
+	    ipv4_is_multicast(iph->saddr) || ipv4_is_multicast(iph->daddr) ||
+	    ipv4_is_lbcast(iph->daddr))
+		return true;
+	if (iph->protocol != IPPROTO_ICMP)
+		return false;
+	icmph = skb_header_pointer(skb, skb_network_offset(skb) + iph->ihl * 4,
+				   sizeof(buf), &buf);
+	return !icmph || icmp_is_err(icmph->type);
+}
+
+/* RFC 4443 section 2.4 e; who answers for a group has no address to do so. */
+static bool xtun_mute6(const struct sk_buff *skb)
+{
+	const struct ipv6hdr *ip6h = ipv6_hdr(skb);
+	u8 nexthdr = ip6h->nexthdr, buf;
+	const u8 *type;
+	__be16 frag;
+	int at;
+
+	if (ipv6_addr_any(&ip6h->saddr) ||
+	    ipv6_addr_is_multicast(&ip6h->saddr) ||
+	    ipv6_addr_is_multicast(&ip6h->daddr))
+		return true;
+	if (nexthdr == NEXTHDR_NONE)
+		return false;
+	at = ipv6_skip_exthdr(skb, skb_network_offset(skb) + sizeof(*ip6h),
+			      &nexthdr, &frag);
+	if (at < 0 || frag & htons(IP6_OFFSET))
+		return true;
+	if (nexthdr != IPPROTO_ICMPV6)
+		return false;
+	type = skb_header_pointer(skb, at, sizeof(buf), &buf);
+	return !type || !(*type & ICMPV6_INFOMSG_MASK);
+}
+
+/* Was the frame made by this host's IP stack, for a route into this device? */
+static bool xtun_was_routed(const struct xtun_cx *cx)
+{
+	return ether_addr_equal(eth_hdr(cx->skb)->h_source,
+				cx->tun->dev->dev_addr);
+}
+
+/* Is an address the broadcast of a network that this host is in? */
+static bool xtun_is_broadcast(const struct xtun_cx *cx, __be32 addr)
+{
+	const struct net_device *dev = cx->tun->dev;
+
+	return inet_addr_type_dev_table(dev_net(dev), dev, addr) ==
+	       RTN_BROADCAST;
+}
+
+static bool xtun_mute(const struct xtun_cx *cx)
+{
+	if (cx->proto == htons(ETH_P_IP))
+		return xtun_mute4(cx->skb);
+	return cx->proto != htons(ETH_P_IPV6) || xtun_mute6(cx->skb);
+}
+
+static bool xtun_mute_frame(const struct xtun_cx *cx)
+{
+	return is_multicast_ether_addr(eth_hdr(cx->skb)->h_dest) ||
+	       is_multicast_ether_addr(eth_hdr(cx->skb)->h_source);
+}
+
+static bool xtun_mute_routed(const struct xtun_cx *cx)
+{
+	return cx->proto == htons(ETH_P_IP) &&
+	       (xtun_is_broadcast(cx, ip_hdr(cx->skb)->saddr) ||
+		xtun_is_broadcast(cx, ip_hdr(cx->skb)->daddr));
+}
+
+static void xtun_fill_error4(struct sk_buff *err, const struct sk_buff *skb,
+			     const struct xtun_told_as *as, u32 mtu)
+{
+	const struct iphdr *inner = ip_hdr(skb);
+	unsigned int len = err->len;
+	struct icmphdr *icmph;
+	struct iphdr *iph;
+
+	icmph = skb_push(err, sizeof(*icmph));
+	memset(icmph, 0, sizeof(*icmph));
+	icmph->type = as->type;
+	icmph->code = as->code;
+	icmph->un.frag.mtu = htons(mtu);
+	icmph->checksum = csum_fold(csum_partial(icmph, len + sizeof(*icmph),
+						 0));
+
+	iph = skb_push(err, sizeof(*iph));
+	skb_reset_network_header(err);
+	memset(iph, 0, sizeof(*iph));
+	iph->version = 4;
+	iph->ihl = sizeof(*iph) / 4;
+	iph->tos = (inner->tos & IPTOS_TOS_MASK) | IPTOS_PREC_INTERNETCONTROL;
+	iph->tot_len = htons(err->len);
+	iph->frag_off = htons(IP_DF);
+	iph->ttl = IPDEFTTL;
+	iph->protocol = IPPROTO_ICMP;
+	iph->saddr = inner->daddr;
+	iph->daddr = inner->saddr;
+	ip_send_check(iph);
+}
+
+static void xtun_fill_error6(struct sk_buff *err, const struct sk_buff *skb,
+			     const struct xtun_told_as *as, u32 mtu)
+{
+	const struct ipv6hdr *inner = ipv6_hdr(skb);
+	unsigned int len = err->len;
+	struct icmp6hdr *icmph;
+	struct ipv6hdr *ip6h;
+
+	icmph = skb_push(err, sizeof(*icmph));
+	memset(icmph, 0, sizeof(*icmph));
+	icmph->icmp6_type = as->type;
+	icmph->icmp6_code = as->code;
+	icmph->icmp6_mtu = htonl(mtu);
+	len += sizeof(*icmph);
+	icmph->icmp6_cksum = csum_ipv6_magic(&inner->daddr, &inner->saddr, len,
+					     IPPROTO_ICMPV6,
+					     csum_partial(icmph, len, 0));
+
+	ip6h = skb_push(err, sizeof(*ip6h));
+	skb_reset_network_header(err);
+	ip6_flow_hdr(ip6h, 0, 0);
+	ip6h->payload_len = htons(len);
+	ip6h->nexthdr = IPPROTO_ICMPV6;
+	ip6h->hop_limit = IPDEFTTL;
+	ip6h->saddr = inner->daddr;
+	ip6h->daddr = inner->saddr;
+}
+
+/* The Ethernet header of the frame, tags and all, turned round. */
+static void xtun_turn_l2(struct sk_buff *err, const struct sk_buff *skb,
+			 unsigned int len)
+{
+	struct ethhdr *eth = skb_push(err, len);
+
+	memcpy(eth, skb_mac_header(skb), len);
+	memcpy(eth->h_dest, eth_hdr(skb)->h_source, ETH_ALEN);
+	memcpy(eth->h_source, eth_hdr(skb)->h_dest, ETH_ALEN);
+}
+
+/* The stack's own limits of errors to one host, for those in frames too. */
+static bool xtun_frame_allowed(const struct xtun_cx *cx, u8 type)
+{
+	struct net *net = dev_net(cx->tun->dev);
+	struct inetpeer_addr sender;
+
+	if (cx->proto == htons(ETH_P_IP)) {
+		if (!(BIT(type) & READ_ONCE(net->ipv4.sysctl_icmp_ratemask)))
+			return true;
+		inetpeer_set_addr_v4(&sender, ip_hdr(cx->skb)->saddr);
+		sender.a4.vif = l3mdev_master_ifindex(cx->tun->dev);
+		return xtun_inetpeer_allows(net->ipv4.peers, &sender,
+					    READ_ONCE(net->ipv4.sysctl_icmp_ratelimit));
+	}
+	if (!test_bit(type, net->ipv6.sysctl.icmpv6_ratemask))
+		return true;
+	inetpeer_set_addr_v6(&sender, &ipv6_hdr(cx->skb)->saddr);
+	return xtun_inetpeer_allows(net->ipv6.peers, &sender,
+				    READ_ONCE(net->ipv6.sysctl.icmpv6_time));
+}
+
+/*
+ * A frame's sender may be behind a bridge without any address: he gets a frame
+ * back out of the tunnel, as if the destination had sent it.
+ */
+static void xtun_tell_frame(const struct xtun_cx *cx,
+			    const struct xtun_told_as *as, u32 mtu)
+{
+	bool v4 = cx->proto == htons(ETH_P_IP);
+	unsigned int headers = v4 ? sizeof(struct iphdr) +
+				    sizeof(struct icmphdr) :
+				    sizeof(struct ipv6hdr) +
+				    sizeof(struct icmp6hdr);
+	unsigned int most = (v4 ? XTUN_ICMP4_MAX : IPV6_MIN_MTU) - headers;
+	unsigned int len = min(cx->skb->len - cx->l3_off, most);
+	struct sk_buff *err;
+
+	/* RFC 4443 section 2.4 f; too-bigs are not limited by anybody. */
+	if (!mtu && !xtun_frame_allowed(cx, as->type))
+		return;
+	err = netdev_alloc_skb(cx->tun->dev,
+			       NET_IP_ALIGN + cx->l3_off + headers + len);
+	if (!err)
+		return;
+	skb_reserve(err, NET_IP_ALIGN + cx->l3_off + headers);
+	if (skb_copy_bits(cx->skb, cx->l3_off, skb_put(err, len), len)) {
+		kfree_skb(err);
+		return;
+	}
+
+	if (v4)
+		xtun_fill_error4(err, cx->skb, as, mtu);
+	else
+		xtun_fill_error6(err, cx->skb, as, mtu);
+	xtun_turn_l2(err, cx->skb, cx->l3_off);
+	err->protocol = eth_type_trans(err, cx->tun->dev);
+	netif_rx(err);
+}
+
+/* The stack answers only what has a route; a quote, or a raw frame, has none. */
+static bool xtun_have_route(const struct xtun_cx *cx)
+{
+	struct net_device *dev = cx->tun->dev;
+	struct flowi4 fl4 = {
+		.daddr = ip_hdr(cx->skb)->daddr,
+		.flowi4_oif = dev->ifindex,
+	};
+	struct rtable *rt;
+
+	if (skb_valid_dst(cx->skb) &&
+	    skb_dst(cx->skb)->ops->family == AF_INET)
+		return true;
+	rt = ip_route_output_key(dev_net(dev), &fl4);
+	if (IS_ERR(rt))
+		return false;
+	skb_dst_drop(cx->skb);
+	skb_dst_set(cx->skb, &rt->dst);
+	return true;
+}
+
+/*
+ * The error goes to the source that the packet has here. If that is not who has
+ * sent it, because of NAT on the way to this device, the error's own way out
+ * through connection tracking leads it, and what it quotes, back to him.
+ */
+static void xtun_tell_routed(const struct xtun_cx *cx,
+			     const struct xtun_told_as *as, u32 mtu)
+{
+	struct inet6_skb_parm parm = {};
+	struct ip_options opt = {};
+
+	if (cx->proto == htons(ETH_P_IPV6)) {
+		if (ipv6_mod_enabled())
+			__icmpv6_send(cx->skb, as->type, as->code, mtu, &parm);
+	} else if (xtun_have_route(cx)) {
+		__icmp_send(cx->skb, as->type, as->code, htonl(mtu), &opt);
+	}
+}
+
+/* The least MTU that a host has to believe, RFC 791 and RFC 8200. */
+static u32 xtun_told_mtu(const struct xtun_cx *cx, u32 mtu)
+{
+	return max_t(u32, mtu, cx->proto == htons(ETH_P_IP) ? XTUN_MTU4_MIN :
+							      IPV6_MIN_MTU);
+}
+
+/**
+ * xtun_tell() - tell the sender of an inner packet what is wrong with it
+ * @cx: the packet, classified, its network header the inner one
+ * @kind: what, one that senders are told
+ * @mtu: with %XTUN_KIND_TOO_BIG what fits, in bytes of inner IP packet; else 0
+ *
+ * Context: BH disabled.
+ * Return: false when he may not be told (RFC 1122 section 3.2.2, RFC 4443
+ * section 2.4 e).
+ */
+bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
+{
+	const struct xtun_told_as *as;
+	bool in_frame;
+
+	if (xtun_mute(cx))
+		return false;
+	in_frame = cx->conf->p.payload == XTUN_PAYLOAD_ETH &&
+		   !xtun_was_routed(cx);
+	if (in_frame ? xtun_mute_frame(cx) : xtun_mute_routed(cx))
+		return false;
+
+	as = cx->proto == htons(ETH_P_IP) ? &xtun_told_v4[kind] :
+					    &xtun_told_v6[kind];
+	if (kind == XTUN_KIND_TOO_BIG)
+		mtu = xtun_told_mtu(cx, mtu);
+	if (in_frame)
+		xtun_tell_frame(cx, as, mtu);
+	else
+		xtun_tell_routed(cx, as, mtu);
+	return true;
+}
+
+/**
+ * xtun_drop_too_big() - drop an inner packet that does not fit; tell its sender
+ * @cx: the packet, consumed; the route stays
+ * @mtu: what fits, in bytes of inner IP packet
+ *
+ * Context: BH disabled.
+ * Return: always -EINVAL.
+ */
+int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu)
+{
+	xtun_tell(cx, XTUN_KIND_TOO_BIG, mtu);
+	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
+}
+
+/**
+ * xtun_drop_encap_limit() - drop an inner packet that may enter no more tunnels
+ * @cx: an IPv6 packet, consumed
+ * @offset: bytes from its IPv6 header to the limit, which is zero
+ *
+ * RFC 2473 section 4.1.1 a: the sender gets a parameter problem.
+ *
+ * Context: BH disabled.
+ * Return: always -EINVAL.
+ */
+int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset)
+{
+	icmpv6_ndo_send(cx->skb, ICMPV6_PARAMPROB, ICMPV6_HDR_FIELD, offset);
+	return xtun_drop(cx->tun, cx->skb, XTUN_TX_ENCAP_LIMIT);
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Counters of a tunnel by name. */
+#include <string.h>
+#include <linux/xtun.h>
+
+#include "counters.h"
+
+/**
+ * counters_walk() - walk over a tunnel's counters
+ * @stats: the nest of statistics, NULL for none
+ * @cb: takes each, those that are zero too
+ * @ctx: for @cb
+ */
+void counters_walk(const struct nlattr *stats, counter_cb_t cb, void *ctx)
+{
+	const struct nlattr *tb[XTUN_A_DROP_MAX + 1], *attr = NULL;
+	struct counter counter;
+
+	while (stats && (attr = xa_next(xa_data(stats), xa_len(stats), attr))) {
+		if (xa_type(attr) != XTUN_A_STATS_DROP)
+			continue;
+		xa_parse_nested(tb, XTUN_A_DROP_MAX, attr);
+		counter.name = xa_get_str(tb[XTUN_A_DROP_NAME]);
+		counter.ago = field_num(tb, XTUN_A_DROP_AGO);
+		if (counter.name &&
+		    xa_get_uint(tb[XTUN_A_DROP_PACKETS], &counter.packets))
+			cb(ctx, &counter);
+	}
+}
+
+struct search {
+	const char *name;
+	struct counter *found;
+};
+
+static void compare(void *ctx, const struct counter *counter)
+{
+	struct search *search = ctx;
+
+	if (!strcmp(counter->name, search->name))
+		*search->found = *counter;
+}
+
+/**
+ * counters_recent() - has something happened lately?
+ * @stats: the nest of statistics, NULL for none
+ * @name: name of the counter
+ * @counter: gets the counter
+ *
+ * Return: whether it has.
+ */
+bool counters_recent(const struct nlattr *stats, const char *name,
+		     struct counter *counter)
+{
+	struct search search = { .name = name, .found = counter };
+
+	memset(counter, 0, sizeof(*counter));
+	counters_walk(stats, compare, &search);
+	return counter->packets && counter->ago <= COUNTERS_RECENT;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Counters of a tunnel by name. */
+#ifndef XTUN_TOOLS_COUNTERS_H
+#define XTUN_TOOLS_COUNTERS_H
+
+#include "fields.h"
+
+/* What happened no longer ago than this counts as happening, in seconds */
+#define COUNTERS_RECENT	60
+
+/**
+ * struct counter - how often something happened
+ * @name: what
+ * @packets: to how many packets
+ * @ago: seconds since the last time
+ */
+struct counter {
+	const char *name;
+	unsigned long long packets;
+	unsigned long long ago;
+};
+
+typedef void (*counter_cb_t)(void *ctx, const struct counter *counter);
+
+void counters_walk(const struct nlattr *stats, counter_cb_t cb, void *ctx);
+bool counters_recent(const struct nlattr *stats, const char *name,
+		     struct counter *counter);
+
+#endif
