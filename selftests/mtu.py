@@ -328,12 +328,6 @@ def of_dev(lab, family):
 
 # ---- a narrow path ----
 
-def path_mtu(ns, address):
-    """What the namespace knows of the path's MTU, or None."""
-    found = re.search(r"\bmtu (?:lock )?(\d+)", ns.ip(f"route get {address}"))
-    return int(found[1]) if found else None
-
-
 def forget(path):
     """Nobody knows anything about the path's MTU any more."""
     for ns, lines in ((path.ingress, ("198.51.100.0/24 via 192.0.2.254",
@@ -417,15 +411,16 @@ def narrow(lab, words, family, kind):
     ktap.defer(path.narrow, 1500)
     path.narrow(NARROW)
     remote = getattr(path.egress, family)
-    flows = SENDERS[kind](path, words, family)
+    # With it, already the error about the first packet would reach the sender.
+    flows = SENDERS[kind](path, f"{words} icmp-relay off", family)
     headers = overhead(words, family) + (4 if "tag" in kind else 0)
     if "bridged" in kind:
         # The underlay's own MTU is news to them.
         flows[0].told(1500, 1500 - headers)
-    ktap.eq(path_mtu(path.ingress, remote), None, "path MTU before")
+    ktap.eq(path.ingress.path_mtu(remote), None, "path MTU before")
     flows[0].send(1500 - headers)
-    ktap.wait_for(lambda: path_mtu(path.ingress, remote), "a path MTU", 20)
-    ktap.eq(path_mtu(path.ingress, remote), NARROW, "path MTU")
+    ktap.wait_for(lambda: path.ingress.path_mtu(remote), "a path MTU", 20)
+    ktap.eq(path.ingress.path_mtu(remote), NARROW, "path MTU")
     for flow in flows:
         flow.told(1500 - headers, NARROW - headers)
         flow.refused(NARROW - headers + 1)
@@ -576,10 +571,10 @@ def frag_path(lab, words, family, mode):
     forget(path)
     ktap.defer(path.narrow, 1500)
     path.narrow(NARROW)
-    # Pinned, so that the stack leaves all fragmenting to the tunnel.
-    flows = routed(path, f"{words} frag {mode} mtu 1500", family)
+    # Pinned, and without relay, so that all fragmenting is left to the tunnel.
+    flows = routed(path, f"{words} frag {mode} mtu 1500 icmp-relay off", family)
     flows[0].send(1500 - overhead(words, family))
-    ktap.wait_for(lambda: path_mtu(path.ingress, getattr(path.egress, family)), "a path MTU", 20)
+    ktap.wait_for(lambda: path.ingress.path_mtu(getattr(path.egress, family)), "a path MTU", 20)
     before = fragmented(path.ingress, family)
     traffic.udp_crosses(path.a, path.b, path.b.v4, 4000, df="unset")
     ktap.eq(fragmented(path.ingress, family) > before, mode == "outer", "outer packets fragmented")
@@ -670,8 +665,8 @@ def quoted(lab, words, family):
 
 def learned(bed_tunnel, mtu):
     remote = bed_tunnel.remote
-    ktap.wait_for(lambda: path_mtu(bed_tunnel.ns, remote) < 1500, "a path MTU", 20)
-    ktap.eq(path_mtu(bed_tunnel.ns, remote), mtu, "path MTU")
+    ktap.wait_for(lambda: bed_tunnel.ns.path_mtu(remote) < 1500, "a path MTU", 20)
+    ktap.eq(bed_tunnel.ns.path_mtu(remote), mtu, "path MTU")
 
 
 @ktap.table("{0} over {1}: a too-big about a packet {2} is not believed", [
@@ -705,8 +700,8 @@ def not_raised(lab, words, family):
     bed_tunnel.peer.send(too_big(bed_tunnel, sent, NARROW + 8))
     answered(bed_tunnel)
     learned(bed_tunnel, NARROW)
-    # RFC 8201 section 4: one that names less than IPv6's least is discarded.
-    floor = NARROW if family == "v6" else int(bed_tunnel.ns.sysctl("net.ipv4.route.min_pmtu"))
+    # RFC 8201 section 4 for IPv6.
+    floor = 1280 if family == "v6" else int(bed_tunnel.ns.sysctl("net.ipv4.route.min_pmtu"))
     bed_tunnel.peer.send(too_big(bed_tunnel, sent, 300))
     answered(bed_tunnel)
     learned(bed_tunnel, floor)
@@ -743,9 +738,9 @@ def through_dev(lab, family, local_):
     inner = pkt.inner("v4", data=bytes(1380), flags="DF")
     sent = bed_tunnel.out(inner)
     bed.peer.send(too_big(bed_tunnel, sent, NARROW))
-    ktap.wait_for(lambda: path_mtu(ns, f"{remote} oif under0"), "a path MTU through dev", 20)
-    ktap.eq(path_mtu(ns, f"{remote} oif under0"), NARROW, "path MTU through dev")
-    ktap.eq(path_mtu(ns, remote), None, "path MTU through the other device")
+    ktap.wait_for(lambda: ns.path_mtu(f"{remote} oif under0"), "a path MTU through dev", 20)
+    ktap.eq(ns.path_mtu(f"{remote} oif under0"), NARROW, "path MTU through dev")
+    ktap.eq(ns.path_mtu(remote), None, "path MTU through the other device")
     with ns.moves(bed_tunnel.dev, tx_too_big=1):
         bed_tunnel.push(inner)
 
@@ -770,7 +765,7 @@ def tcp(lab, words, family):
     for bulk in bulks:
         bulk.finish(60)
     remote = getattr(path.egress, family)
-    ktap.eq(path_mtu(path.ingress, remote), NARROW, "path MTU, which a large segment found out")
+    ktap.eq(path.ingress.path_mtu(remote), NARROW, "path MTU, which a large segment found out")
 
 
 ktap.main(setup)

@@ -3,19 +3,12 @@
 # Netlink as programs see it: the spec in the hands of the kernel tree's own
 # client, events, what malformed requests get, long dumps, and who may do what.
 import collections
-import importlib.util
-import os
 import random
 import re
 import socket
 import struct
-import sys
 
-from lib import ktap, net
-
-TOP = os.environ.get("XTUN_TOP") or os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")
-SPEC = os.path.join(TOP, "Documentation/netlink/specs/xtun.yaml")
-YNL = os.path.join(os.environ.get("XTUN_CACHE", "/nonexistent"), "source/6.12/tools/net/ynl")
+from lib import ktap, net, ynl
 
 V4 = {"local": socket.inet_pton(socket.AF_INET, "192.0.2.1"),
       "remote": socket.inet_pton(socket.AF_INET, "192.0.2.9")}
@@ -30,37 +23,12 @@ def setup():
 
 # ---- pyynl ----
 
-def ynl(ns):
-    """A client made of the spec and of nothing else."""
-    if not os.path.isdir(YNL):
-        ktap.skip("no pyynl: linux-source-6.12 is not in the cache")
-    with ns:
-        client_ = load_ynl().YnlFamily(SPEC, schema="")
-    ktap.defer(client_.sock.close)
-    return client_
-
-
-def load_ynl():
-    """Under another name: its folder is called lib, as that of these tests is."""
-    if "pyynl" not in sys.modules:
-        folder = os.path.join(YNL, "lib")
-        spec = importlib.util.spec_from_file_location(
-            "pyynl", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["pyynl"] = module
-        try:
-            spec.loader.exec_module(module)
-        except ImportError as error:
-            del sys.modules["pyynl"]
-            ktap.skip(f"pyynl: {error}")
-    return sys.modules["pyynl"]
-
-
 # Words of the spec in, and what differs in what is said of it.
 YNL_CONFS = [
     {"encap": "gre", **V4, "ikey": 7, "okey": 8, "ttl": 3, "tos": 0x20, "fwmark": 9,
      "df": "unset", "frag": "outer", "mtu": 1300},
-    {"encap": "gre", "payload": "eth", **V4, "ikey": 0},
+    {"encap": "gre", "payload": "eth", **V4, "ikey": 0, "mss": 65535},
+    {"encap": "gre", **V4, "icmp-relay": "strict", "icmp-memory": "off", "mss": 1300},
     {"encap": "nvgre", "payload": "eth", **V4, "ikey": 5000, "okey": 5001},
     {"encap": "ip", "local": bytes(15) + b"\1", "remote": bytes(15) + b"\2",
      "flowlabel": 0x12345, "encaplimit": 4,
@@ -71,7 +39,7 @@ YNL_CONFS = [
 
 @ktap.table("pyynl makes, changes and deletes: {0[encap]}", [(conf,) for conf in YNL_CONFS])
 def client(ns, conf):
-    family = ynl(ns)
+    family = ynl.client(ns)
     made = family.do("new", {"ifname": "y0", "conf": conf})
     ktap.holds(made["conf"], conf, "what was made")
     seen = family.do("get", {"ifname": "y0"})
@@ -95,7 +63,7 @@ def client(ns, conf):
 
 @ktap.case("pyynl is told of flags by their names")
 def flags(ns):
-    family = ynl(ns)
+    family = ynl.client(ns)
     everything = {"icsum", "ocsum", "iseq", "oseq"}
     made = family.do("new", {"ifname": "y0", "conf": {
         "encap": "gre", **V4, "flags": {"value": ["icsum", "oseq"], "selector": ["icsum", "oseq"]}}})
@@ -110,7 +78,7 @@ def flags(ns):
 def events(ns):
     elsewhere = net.Namespace("elsewhere")
     elsewhere.device("under0", "type dummy", "192.0.2.1/24")
-    clients = {"here": ynl(ns), "there": ynl(elsewhere)}
+    clients = {"here": ynl.client(ns), "there": ynl.client(elsewhere)}
     for one in clients.values():
         one.ntf_subscribe("events")
     ns.ip("link add e0 type xtun encap gre local 192.0.2.1 remote 192.0.2.9",
@@ -306,6 +274,13 @@ MALFORMED = [
     ("df 4", u32(DF, 4)),
     ("frag 9", u32(FRAG, 9)),
     ("encaplimit 257", u16(ENCAPLIMIT, 257)),
+    ("icmp-relay 0", u32(ICMP_RELAY, 0)),
+    ("icmp-relay 4", u32(ICMP_RELAY, 4)),
+    ("icmp-memory 0", u32(ICMP_MEMORY, 0)),
+    ("icmp-memory 4", u32(ICMP_MEMORY, 4)),
+    ("mss 535", u32(MSS, 535)),
+    ("mss 65536", u32(MSS, 1 << 16)),
+    ("mss of 2 bytes", u16(MSS, 1400)),
     ("an address of 5 bytes", attr(C_REMOTE, bytes(range(5)))),
     ("an address of 17 bytes", attr(C_LOCAL, bytes(range(17)))),
     ("an address of 1000 bytes", attr(C_LOCAL, b"a" * 1000)),

@@ -30,6 +30,9 @@ CONFIGS = [
     "encap gre " + V6 + " flowlabel inherit frag never",
     "encap gre " + V4 + " df unset frag outer",
     "encap gre " + V4 + " df inherit mtu 1400",
+    "encap gre " + V4 + " icmp-relay strict icmp-memory on mss auto",
+    "encap ip " + V6 + " icmp-relay off icmp-memory off mss 536",
+    "encap gre payload eth " + V4 + " mss 65534",
     "encap gre " + V4 + " dev under0 fwmark 0xdeadbeef tos 0",
     "encap gre dev under0 remote fe80::{0:x}",
     "encap gre payload eth " + V4 + " key 7 ttl 1",
@@ -130,6 +133,14 @@ STATUSES = [
     ("-j -p show s0", 0, '"key": 7'),
     ("stats s0", 0, "rx-packets 0"),
     ("stats -a s0", 0, "drop rx-checksum 0"),
+    ("path", 0, "s0 peer 192.0.2.9"),
+    ("path s0", 0, "outer route: dev under0 src 192.0.2.1"),
+    ("-j -p path s0", 0, '"peer": "192.0.2.9"'),
+    ("explain 192.0.2.1", 0, "this host"),
+    ("explain 192.0.2.8", 4, "goes out of under0"),
+    ("-j explain 203.0.113.1", 4, '"no-route"'),
+    ("help path", 0, "tunctl path"),
+    ("help explain", 0, "tunctl explain"),
     ("set s0", 0, ""),
     ("-j add s1 encap ip remote 192.0.2.4", 0, '"s1"'),
     ("del s1", 0, ""),
@@ -147,9 +158,14 @@ STATUSES = [
     ("del s0 s1", 1, "s1"),
     ("show s0 s1", 1, "s1"),
     ("monitor s0", 1, "s0"),
+    ("path s0 s1", 1, "s1"),
+    ("explain", 1, "one address"),
+    ("explain s0", 1, "s0"),
     ("-n nosuch show", 1, "nosuch"),
     ("show nosuch", 2, "no such device"),
     ("stats nosuch", 2, "no such device"),
+    ("path nosuch", 2, "no such device"),
+    ("path under0", 2, "not of kind xtun"),
     ("del nosuch", 2, "no such device"),
     ("set nosuch ttl 3", 2, "no such device"),
     ("show under0", 2, "not of kind xtun"),
@@ -257,7 +273,7 @@ def ethtool(_):
     ktap.contains(said, "driver: xtun\n", "ethtool -i")
     ktap.true(re.search(r"^version: \S", said, re.M), f"a version in {said}")
     said = ns.check("ethtool", "-S", "c5")
-    names = re.findall(r"^ +([rt]x-[a-z-]+): 0$", said, re.M)
+    names = re.findall(r"^ +((?:[rt]x|err)-[a-z-]+): 0$", said, re.M)
     ktap.eq(names, list(ns.counters("c5")), "ethtool -S")
     ktap.eq(names, list(ns.tunctl("stats", "c5")[0]["drop"]), "reasons of tunctl stats")
     features = ns.check("ethtool", "-k", "c5")

@@ -130,8 +130,8 @@ def key_zero(bed, family):
 
 
 def takes_only(tunnel, key, others):
-    """Packets with other keys are left to whoever wants them, uncounted."""
-    with tunnel.ns.moves(tunnel.dev):
+    """Packets with other keys are left to whoever wants them, and counted."""
+    with tunnel.ns.moves(tunnel.dev, rx_other_key=len(others)):
         for other in others:
             tunnel.send(pkt.gre("v4", pkt.inner("v4", data=b"not yours"), key=other),
                         pkt.GRE_PROTO)

@@ -26,8 +26,10 @@ ktap      plan, subtests, tables, expectations, cleanup
 net       modules, namespaces, topologies, counters
 traffic   ping, UDP and TCP between namespaces, as sockets of this process
 bed       tunnels of one host whose far ends are the test itself
+errors    ICMP errors about outer packets, and what inner senders are told
 capture   frames off a device; tshark's opinion of them
 pkt       packets made and taken apart with scapy; checksums of our own
+ynl       the netlink family in the hands of the kernel tree's own client
 
 `./file.py WORD...` runs the subtests whose description has one of the words,
 `./file.py -l` lists them, KTAP_TIMES=1 tells how long each took.

@@ -35,22 +35,26 @@ class Bed:
             self._second = self._second or net.peer(second=self.ns)
         return self._second
 
-    def tunnel(self, words, family="v4"):
-        """The tunnel with these words over this underlay, up."""
+    def tunnel(self, words, family="v4", peer_of=None):
+        """The tunnel with these words over this underlay, up.
+
+        peer_of: another tunnel, whose peer it has too.
+        """
         if (words, family) not in self._tunnels:
             number = sum(known == family for _, known in self._tunnels)
+            far = peer_of.remote if peer_of else remote(family, number)
             with ktap.for_file():
-                self._tunnels[words, family] = Tunnel(self, words, family, number)
+                self._tunnels[words, family] = Tunnel(self, words, family, number, far)
         return self._tunnels[words, family]
 
 
 class Tunnel:
     """One tunnel: dev; local and remote; eth: the payload is Ethernet."""
 
-    def __init__(self, bed, words, family, number):
+    def __init__(self, bed, words, family, number, far):
         self.peer, self.ns, self.family = bed.peer, bed.ns, family
         self.dev = f"x{family[1]}n{number}"
-        self.local, self.remote = getattr(self.ns, family), remote(family, number)
+        self.local, self.remote = getattr(self.ns, family), far
         self.words = words
         self.ns.ip(self.peer.neighbour_line(self.remote),
                    f"link add {self.dev} type xtun {words} local {self.local} "

@@ -327,9 +327,14 @@ class Namespace:
         return {name: count for name, count in self.counters(dev).items()
                 if count and re.match(r"[rt]x-", name)}
 
+    def path_mtu(self, address):
+        """What is known of the path's MTU, or None."""
+        found = re.search(r"\bmtu (?:lock )?(\d+)", self.ip(f"route get {address}"))
+        return int(found[1]) if found else None
+
     @contextlib.contextmanager
     def moves(self, dev, limit=20, **expected):
-        """The block moves exactly these counters, by so much.
+        """The block moves exactly these counters, by so much: drops and errors.
 
         Names are written with _ for -: moves("t0", rx_checksum=1).
         """
@@ -344,7 +349,7 @@ class Namespace:
     def _moved(self, dev, before):
         after = self.counters(dev)
         return {name: after[name] - before.get(name, 0) for name in after
-                if re.match(r"[rt]x-", name) and after[name] != before.get(name, 0)}
+                if re.match(r"(rx|tx|err)-", name) and after[name] != before.get(name, 0)}
 
 
 _DEV_FIELDS = [f"{way}_{name}" for way, names in (
@@ -522,6 +527,21 @@ class Path:
             near.tunnel(dev, f"{words} local {getattr(near, family)} "
                              f"remote {getattr(far, family)}")
             near.ip(*(f"route replace {prefix} dev {dev}" for prefix in self.LANS[lan]))
+
+    def tunnel_anew(self, words, family="v4", dev="t0"):
+        """As tunnel(), until the scope ends; nothing is known of the path before.
+
+        Its routers answer every packet that they must drop.
+        """
+        for ns in (self.r, self.egress):
+            ns.sysctl({"net.ipv4.icmp_ratemask": 0, "net.ipv6.icmp.ratelimit": 0})
+        for ns in (self.a, self.ingress, self.egress, self.b):
+            for option in ("-4", "-6"):
+                ktap.defer(ns.check, "ip", option, "route", "flush", "cache")
+        for ns in (self.ingress, self.egress):
+            # It may have gone already.
+            ktap.defer(ns.run, "ip", "link", "del", dev)
+        self.tunnel(words, family, dev)
 
     def narrow(self, mtu):
         """The link between r and the egress gets this MTU."""

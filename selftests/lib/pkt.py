@@ -9,14 +9,14 @@ import socket
 import struct
 
 _LAYERS = {
-    "IP": "inet", "UDP": "inet", "TCP": "inet", "ICMP": "inet",
+    "IP": "inet", "IPOption": "inet", "UDP": "inet", "TCP": "inet", "ICMP": "inet",
     "IPv6": "inet6", "IPv6ExtHdrDestOpt": "inet6", "IPv6ExtHdrFragment": "inet6",
     "IPv6ExtHdrHopByHop": "inet6", "IPv6ExtHdrRouting": "inet6",
     "ICMPv6EchoRequest": "inet6", "ICMPv6EchoReply": "inet6",
     "ICMPv6PacketTooBig": "inet6", "ICMPv6ParamProblem": "inet6",
     "ICMPv6TimeExceeded": "inet6", "ICMPv6DestUnreach": "inet6",
     "ICMPv6Unknown": "inet6", "HBHOptUnknown": "inet6", "PadN": "inet6",
-    "Ether": "l2", "ARP": "l2", "Dot1Q": "l2", "GRE": "l2", "GRErouting": "l2",
+    "Ether": "l2", "ARP": "l2", "Dot1AD": "l2", "Dot1Q": "l2", "GRE": "l2", "GRErouting": "l2",
     "LLC": "l2",
 }
 
@@ -126,6 +126,24 @@ def gre(proto, payload=b"", key=None, csum=False, seq=None, routing=None, **fiel
 def dest_options(proto, payload, limit=4):
     """RFC 2473's Tunnel Encapsulation Limit in destination options (bytes)."""
     return bytes([proto, 0, 4, 1, limit, 1, 1, 0]) + bytes(payload)
+
+
+def icmp(family, src, dst, kind, code, rest=0, body=b""):
+    """An ICMP or ICMPv6 message in its packet (bytes), by hand.
+
+    rest: the 32 bits behind the checksum.
+    """
+    message = struct.pack("!BBHI", kind, code, 0, rest) + bytes(body)
+    if family == "v4":
+        ends = socket.inet_pton(socket.AF_INET, src) + socket.inet_pton(socket.AF_INET, dst)
+        header = struct.pack("!HHIBBH", 0x4500, 20 + len(message), 0, 64, 1, 0) + ends
+        header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
+        value = checksum(message)
+    else:
+        ends = socket.inet_pton(socket.AF_INET6, src) + socket.inet_pton(socket.AF_INET6, dst)
+        header = struct.pack("!IHBB", 6 << 28, len(message), 58, 64) + ends
+        value = checksum(ends + struct.pack("!II", len(message), 58) + message)
+    return header + message[:2] + struct.pack("!H", value) + message[4:]
 
 
 def _get(name):

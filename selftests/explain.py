@@ -1,0 +1,417 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# tunctl explain: a set-up that is broken in one way or another, and the first
+# line that says how; in JSON too. The packets really do not get through.
+import functools
+import json
+import re
+import socket
+import struct
+
+from lib import ktap, net, pkt, traffic
+
+DEV = "t0"
+CAUSE = 4               # exit status where something is wrong
+GRE = "encap gre key 7"
+FAMILIES = ("v4", "v6")
+
+
+class Lab:
+    """The topologies, each made when first needed."""
+
+    def __init__(self):
+        net.load_module()
+
+    @functools.cached_property
+    def path(self):
+        with ktap.for_file():
+            return net.path()
+
+    def tunnel(self, words=GRE, family="v4"):
+        """The path, with a new tunnel."""
+        self.path.tunnel_anew(words, family, DEV)
+        return self.path
+
+
+def prefix_len(address):
+    return f"{address}/{32 if '.' in address else 128}"
+
+
+def breaks(ns, line, mend):
+    """A command of ip(8) that is undone when the subtest ends."""
+    ns.ip(line)
+    ktap.defer(ns.ip, mend)
+
+
+def no_reply(path, family="v4", source=None):
+    """What is sent from a to b does not get through."""
+    source = source or path.a
+    try:
+        reply = traffic.ping(source, getattr(path.b, family), tries=2, limit=0.5)
+    except OSError:             # told so: that is no reply either
+        reply = False
+    ktap.true(not reply, "it is broken")
+
+
+def since(text):
+    """Without the seconds that pass between two looks at the same."""
+    return re.sub(r"\d+ s\b", "N s", text)
+
+
+def explain(ns, address):
+    """Exit status, lines and JSON."""
+    seen = ns.run("tunctl", "explain", address)
+    ktap.eq(seen.stderr, "", "standard error")
+    told = ns.run("tunctl", "-j", "explain", address)
+    ktap.eq(told.returncode, seen.returncode, "exit status with -j")
+    return seen.returncode, seen.stdout.splitlines(), json.loads(told.stdout)[0]
+
+
+def names(ns, address, cause, *words):
+    """The first line, and the first finding of the JSON, name the cause."""
+    status, lines, told = explain(ns, address)
+    ktap.eq(told["cause"], cause, f"cause in JSON ({lines[0]})")
+    for word in words:
+        ktap.contains(lines[0], word, "the first line")
+    ktap.eq(status, CAUSE, "exit status")
+    ktap.eq(told["findings"][0]["cause"], cause, "first finding")
+    ktap.eq(since(told["findings"][0]["text"]), since(lines[0]), "text of the first finding")
+    ktap.eq(told["addr"], address, "addr in JSON")
+    return lines, told
+
+
+def healthy(ns, address, *words):
+    status, lines, told = explain(ns, address)
+    ktap.eq((status, told["cause"], told["findings"]), (0, "none", []), f"{lines}")
+    ktap.contains(lines[0], "Nothing is known to be wrong", "the first line")
+    for word in words:
+        ktap.contains(lines[0], word, "the first line")
+    return lines, told
+
+
+@ktap.table("healthy, over {0}: nothing is wrong, and the way is told", FAMILIES)
+def fine(lab, family):
+    path = lab.tunnel(GRE, family)
+    for inner in FAMILIES:
+        ktap.true(traffic.ping(path.a, getattr(path.b, inner)), "it works")
+        lines, told = healthy(path.ingress, getattr(path.b, inner), DEV,
+                              getattr(path.egress, family))
+        ktap.holds(told["route"], {"dev": DEV}, "route")
+        ktap.holds(told["tunnel"]["conf"], {"encap": "gre", "key": 7}, "tunnel")
+        ktap.holds(told["path"], {"peer": getattr(path.egress, family), "link-name": "under0",
+                                  "source": getattr(path.ingress, family), "mtu": 1500,
+                                  "fits": path.ingress.mtu(DEV), "errors": 0}, "path")
+        text = "\n".join(lines[1:])
+        for word in ("dev t0", "encap gre", "dev under0 via", "path MTU 1500", "counters: none"):
+            ktap.contains(text, word, "what follows")
+
+
+@ktap.table("no route to the peer, over {0}", FAMILIES)
+def no_outer_route(lab, family):
+    path = lab.tunnel(GRE, family)
+    line = {"v4": "198.51.100.0/24 via 192.0.2.254",
+            "v6": "2001:db8:2::/64 via 2001:db8:1::fe"}[family]
+    breaks(path.ingress, f"route del {line}", f"route add {line}")
+    no_reply(path)
+    lines, told = names(path.ingress, path.b.v4, "no-outer-route", "no route to the peer", DEV,
+                        getattr(path.egress, family), "unreachable")
+    ktap.eq(told["path"]["error"], 101, "error in JSON")
+    ktap.contains("\n".join(lines), "tx-no-route", "counters")
+
+
+@ktap.table("the route to the peer leads into the tunnel, over {0}", FAMILIES)
+def route_loop(lab, family):
+    path = lab.tunnel(GRE, family)
+    path.ingress.ip(f"route add {prefix_len(getattr(path.egress, family))} dev {DEV}")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "route-loop", "leads into t0 itself",
+          getattr(path.egress, family))
+
+
+@ktap.case("outer packets come back through another tunnel")
+def long_loop(lab):
+    path = lab.tunnel()
+    path.ingress.tunnel("t1", "encap gre key 8 local 192.0.2.1 remote 198.51.100.7")
+    ktap.defer(path.ingress.ip, "link del t1")
+    path.ingress.ip("route add 198.51.100.1/32 dev t1", f"route add 198.51.100.7/32 dev {DEV}")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "route-loop", "come back", "tx-route-loop")
+
+
+@ktap.table("a router prohibits packets to the peer, over {0}", FAMILIES)
+def prohibited(lab, family):
+    path = lab.tunnel(GRE, family)
+    peer = getattr(path.egress, family)
+    breaks(path.r, f"route add prohibit {prefix_len(peer)}", f"route del prohibit {prefix_len(peer)}")
+    no_reply(path)
+    _, told = names(path.ingress, path.b.v4, "prohibited", "prohibited", peer,
+                    {"v4": "192.0.2.254", "v6": "2001:db8:1::fe"}[family],
+                    {"v4": "ICMP 3/13", "v6": "ICMP 1/1"}[family])
+    ktap.true(told["path"]["errors"], "errors in JSON")
+
+
+@ktap.table("the peer cannot be reached, says a router, over {0}", FAMILIES)
+def unreachable(lab, family):
+    path = lab.tunnel(GRE, family)
+    peer = getattr(path.egress, family)
+    breaks(path.r, f"route add unreachable {prefix_len(peer)}",
+           f"route del unreachable {prefix_len(peer)}")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "unreachable", "cannot be reached", peer,
+          {"v4": "192.0.2.254 says host unreachable", "v6": "2001:db8:1::fe says"}[family])
+
+
+@ktap.case("packets run in circles beneath the tunnel")
+def circle(lab):
+    path = lab.tunnel()
+    breaks(path.r, "route add 198.51.100.1/32 via 192.0.2.1",
+           "route del 198.51.100.1/32 via 192.0.2.1")
+    path.r.sysctl({"net.ipv4.conf.left.send_redirects": 0, "net.ipv4.conf.all.send_redirects": 0})
+    no_reply(path)
+    names(path.ingress, path.b.v4, "too-far", "ttl 64", "time to live exceeded")
+
+
+@ktap.table("the peer does not know the key, over {0}", FAMILIES)
+def not_taken(lab, family):
+    path = lab.tunnel(GRE, family)
+    path.egress.ip(f"link set {DEV} type xtun key 8")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "not-taken", "does not take", "key 7",
+          getattr(path.egress, family), {"v4": "protocol unreachable", "v6": "protocol unknown"}[family])
+
+
+@ktap.case("the peer sends with another key")
+def other_key(lab):
+    path = lab.tunnel()
+    path.egress.ip(f"link set {DEV} type xtun okey 8")
+    with path.ingress.moves(DEV, rx_other_key=1):
+        sock = traffic.udp(path.b, family=socket.AF_INET)
+        sock.sendto(b"x", (path.a.v4, 9))
+    names(path.ingress, path.b.v4, "other-key", "keys of the ends", "key 7", "rx-other-key 1")
+
+
+@ktap.case("a filter of this host drops outer packets")
+def filtered(lab):
+    path = lab.tunnel()
+    path.ingress.check("nft", "-f", "-", text="""table inet shut {
+        chain out { type filter hook output priority 0; meta l4proto gre drop; }
+    }""")
+    ktap.defer(path.ingress.check, "nft", "delete table inet shut")
+    with path.ingress.moves(DEV, tx_filtered=2):
+        no_reply(path)
+    names(path.ingress, path.b.v4, "filtered", "filter of this host", "tx-filtered 2")
+
+
+@ktap.case("the underlay refuses outer packets")
+def refused(lab):
+    path = lab.tunnel()
+    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
+    path.ingress.check("tc", "qdisc", "add", "dev", "under0", "root", "pfifo", "limit", "0")
+    ktap.defer(path.ingress.check, "tc", "qdisc", "del", "dev", "under0", "root")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "underlay", "underlay refuses", "tx-underlay")
+
+
+@ktap.case("the device is down")
+def down(lab):
+    path = lab.tunnel()
+    path.ingress.ip(f"addr add 10.9.0.1/24 dev {DEV}", f"link set {DEV} down")
+    no_reply(path)
+    names(path.ingress, "10.9.0.2", "device-down", "t0", "is down", "ip link set t0 up")
+    names(path.ingress, path.b.v4, "no-route", "no IPv4 route", "down", DEV)
+    names(path.ingress, path.b.v6, "no-route", "no IPv6 route", "down", DEV)
+
+
+@ktap.case("the packet does not use a tunnel, and t0 is down")
+def down_elsewhere(lab):
+    path = lab.tunnel()
+    breaks(path.ingress, "route add default via 192.0.2.254", "route del default via 192.0.2.254")
+    path.ingress.ip(f"link set {DEV} down")
+    names(path.ingress, path.b.v4, "no-tunnel", "does not use a tunnel", "under0", "down", DEV)
+
+
+@ktap.case("the device has no encapsulation yet")
+def not_configured(lab):
+    ns = net.Namespace("bare")
+    ns.ip("link add name t0 type xtun", "link set t0 up", "route add 10.2.0.0/24 dev t0")
+    names(ns, "10.2.0.2", "not-configured", DEV, "not configured")
+
+
+def gateways(lab):
+    """remote any, over IPv4: the gateway of the route is the peer."""
+    path = lab.path
+    ktap.defer(path.ingress.ip, f"link del {DEV}")
+    path.ingress.tunnel(DEV, "encap gre local 192.0.2.1 remote any")
+    return path
+
+
+@ktap.case("the gateway of an IPv6 route is no IPv4 peer, or there is none")
+def wrong_family(lab):
+    path = gateways(lab)
+    far = "fd00:2::2"
+    path.ingress.ip(f"route add {far}/128 dev {DEV}")
+    no_reply(path, "v6")
+    names(path.ingress, far, "no-peer", "no peer", "no gateway")
+    path.ingress.ip(f"route replace {far}/128 via fe80::9 dev {DEV}")
+    no_reply(path, "v6")
+    names(path.ingress, far, "family", "no peer", "fe80::9", "IPv4", "::ffff:")
+    path.ingress.ip(f"route replace {far}/128 via ::ffff:198.51.100.1 dev {DEV} onlink")
+    _, told = healthy(path.ingress, far, "198.51.100.1")
+    ktap.eq(told["peer"], "198.51.100.1", "peer")
+
+
+@ktap.case("the gateway of an IPv4 route is the peer, or there is none")
+def gateway_v4(lab):
+    path = gateways(lab)
+    path.ingress.ip(f"route add 10.2.0.0/24 dev {DEV}")
+    names(path.ingress, path.b.v4, "no-peer", "no peer", path.b.v4)
+    path.ingress.ip(f"route replace 10.2.0.0/24 via 198.51.100.1 dev {DEV} onlink")
+    healthy(path.ingress, path.b.v4, "198.51.100.1")
+
+
+@ktap.case("an MTU below 1280 carries no IPv6")
+def narrow_for_v6(lab):
+    path = lab.tunnel()
+    path.ingress.ip(f"link set {DEV} mtu 1200")
+    no_reply(path, "v6")
+    names(path.ingress, path.b.v6, "family", "no route", "IPv6 does not pass", DEV, "1280")
+
+
+@ktap.case("what comes back is not allowed")
+def not_allowed(lab):
+    path = lab.tunnel()
+    path.ingress.ip(f"link set {DEV} type xtun allow 10.9.0.0/16,fd00:2::/64")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "not-allowed", "sends back", path.b.v4, "allow",
+          "rx-not-allowed 2")
+    # It may be about another source.
+    names(path.ingress, path.b.v6, "not-allowed", "allow", "rx-not-allowed 2")
+
+
+@ktap.case("what comes back is allowed")
+def all_allowed(lab):
+    path = lab.tunnel()
+    path.ingress.ip(f"link set {DEV} type xtun allow 10.2.0.0/23,fd00:2::/63")
+    for inner in FAMILIES:
+        ktap.true(traffic.ping(path.a, getattr(path.b, inner)), "it works")
+        healthy(path.ingress, getattr(path.b, inner), DEV)
+
+
+def narrow(lab, words):
+    """A tunnel that has learned a path MTU of 1400."""
+    path = lab.tunnel(words)
+    path.narrow(1400)
+    ktap.defer(path.narrow, 1500)
+    traffic.ping(path.a, path.b.v4, size=1420, df="set", tries=1, limit=1)
+    ktap.wait_for(lambda: path.ingress.tunctl("path", DEV)[0]["path"]["mtu"] == 1400,
+                  "a path MTU of 1400", 10)
+    return path
+
+
+@ktap.case("an MTU hole: frag never, on a narrow path")
+def hole_never(lab):
+    path = narrow(lab, f"{GRE} frag never")
+    with path.ingress.moves(DEV, tx_frag_never=1):
+        ktap.true(not traffic.ping(path.a, path.b.v4, size=1420, df="unset", tries=1, limit=0.5),
+                  "large packets are lost")
+    ktap.true(traffic.ping(path.a, path.b.v4), "small ones are not")
+    names(path.ingress, path.b.v4, "mtu-hole", "MTU hole", "frag is never", "1472", "1372",
+          "path MTU 1400", "192.0.2.254", "tx-frag-never 1")
+    # Senders of IPv6 are told, and nothing is lost.
+    healthy(path.ingress, path.b.v6)
+
+
+@ktap.case("an MTU hole: a pinned MTU, on a narrow path")
+def hole_pinned(lab):
+    path = narrow(lab, GRE)
+    healthy(path.ingress, path.b.v4)
+    path.ingress.ip(f"link set {DEV} mtu 1472")
+    names(path.ingress, path.b.v4, "mtu-hole", "MTU hole", "pinned", "1472", "1372",
+          "path MTU 1400", "192.0.2.254")
+    path.ingress.ip(f"link set {DEV} mtu 1372")
+    healthy(path.ingress, path.b.v4)
+
+
+def short_error(peer, outer):
+    """Host unreachable, with 8 bytes of the packet behind its header."""
+    quote = outer[:28]
+    body = struct.pack("!BBHI", 3, 1, 0, 0) + quote
+    body = body[:2] + struct.pack("!H", pkt.checksum(body)) + body[4:]
+    return pkt.ip("v4", peer.v4, peer.ns.v4, body, 1)
+
+
+@ktap.case("senders are answered, for an error that told too little")
+def soft(_):
+    peer = net.peer()
+    peer.ns.tunnel(DEV, f"{GRE} local {peer.ns.v4} remote {peer.v4} icmp-memory off",
+                   "10.9.0.1/24")
+    sock = traffic.udp(peer.ns, family=socket.AF_INET)
+    peer.drain()
+    sock.sendto(b"x" * 20, ("10.9.0.2", 9))
+    outer = peer.recv(lambda packet: packet[9] == pkt.GRE_PROTO)
+    peer.send(short_error(peer, outer))
+    ktap.wait_for(lambda: peer.ns.counters(DEV)["err-short"], "the error", 10)
+    _, told = names(peer.ns, "10.9.0.2", "unreachable", "cannot be reached", peer.v4,
+                    "host unreachable", "are answered")
+    ktap.eq(told["path"]["answer"], "host unreachable", "answer in JSON")
+    ktap.true(0 < told["path"]["answer-for"] <= 30, "answer-for in JSON")
+
+
+@ktap.case("no route at all, another device, this host")
+def not_ours(lab):
+    path = lab.tunnel()
+    for address, family in (("203.0.113.1", "IPv4"), ("2001:db8:ffff::1", "IPv6")):
+        _, told = names(path.ingress, address, "no-route", f"no {family} route", address,
+                        "unreachable")
+        ktap.eq(told["route"]["error"], 101, "error in JSON")
+    names(path.ingress, path.a.v4, "no-tunnel", "This packet does not use a tunnel: it goes out of lan0")
+    names(path.ingress, "198.51.100.1", "no-tunnel", "under0")
+    healthy(path.ingress, "10.1.0.1", "this host")
+
+
+@ktap.case("a bridge has the tunnel for a port")
+def bridged(lab):
+    path = lab.tunnel(f"{GRE} payload eth")
+    path.ingress.ip("link add name br0 type bridge", f"link set {DEV} master br0", "link set br0 up",
+                    "addr add 10.9.0.1/24 dev br0")
+    ktap.defer(path.ingress.ip, "link del br0")
+    names(path.ingress, "10.9.0.2", "no-tunnel", "br0", "ports", DEV)
+
+
+@ktap.case("the underlay is another netns")
+def elsewhere(lab):
+    path = lab.tunnel()
+    inside = net.Namespace("inside")
+    path.ingress.ip(f"link set {DEV} netns {inside}")
+    ktap.defer(inside.ip, f"link del {DEV}")
+    inside.ip(f"link set {DEV} up", f"route add 10.2.0.0/24 dev {DEV}")
+    lines, told = healthy(inside, path.b.v4, "198.51.100.1")
+    ktap.eq(told["path"]["link-name"], "under0", "outer device")
+    ktap.contains("\n".join(lines), "in another netns", "the outer route")
+    line = "198.51.100.0/24 via 192.0.2.254"
+    breaks(path.ingress, f"route del {line}", f"route add {line}")
+    names(inside, path.b.v4, "no-outer-route", "no route to the peer", "in the netns of its underlay")
+
+
+@ktap.case("of several causes, the one that a packet meets first")
+def order(lab):
+    path = lab.tunnel()
+    path.ingress.ip(f"link set {DEV} type xtun allow 10.9.0.0/16")
+    line = "198.51.100.0/24 via 192.0.2.254"
+    breaks(path.ingress, f"route del {line}", f"route add {line}")
+    lines, told = names(path.ingress, path.b.v4, "no-outer-route", "no route to the peer")
+    ktap.eq([finding["cause"] for finding in told["findings"]], ["no-outer-route", "not-allowed"],
+            "findings")
+    ktap.true(re.match("also: .* allow", lines[1]), f"the second line ({lines[1]})")
+
+
+@ktap.case("what is no address is no question")
+def usage(lab):
+    for words in (["192.0.2.256"], [], ["a", "b"]):
+        seen = lab.path.ingress.run("tunctl", "explain", *words)
+        ktap.eq((seen.returncode, seen.stdout), (1, ""), f"explain {words}")
+    seen = lab.path.a.run("tunctl", "-n", str(lab.path.ingress), "explain", "10.1.0.1")
+    ktap.eq(seen.returncode, 0, f"with -n ({seen.stderr})")
+
+
+ktap.main(Lab)
