@@ -357,13 +357,13 @@ def flood(_):
     host.client.ntf_subscribe("events")
     outer = host.sent(*host.via()[0])
     before = time.monotonic()
-    for _ in range(300):
+    for _ in range(500):
         host.error(outer, 3, 1)
-    host.counted("err-relayed", 300)
+    host.counted("err-relayed", 500)
     seconds = 2 + int(time.monotonic() - before)
     seen = events(host.client, "error-ntf", 50)
     ktap.true(len(seen) <= 50 * seconds, f"{len(seen)} events in {seconds} seconds")
-    sent = 300
+    sent = 500
 
     def settled():
         """One more error, now and then, until there is nothing left to tell."""
