@@ -328,10 +328,10 @@ def hole_never(lab):
 def hole_pinned(lab):
     path = narrow(lab, GRE)
     healthy(path.ingress, path.b.v4)
-    path.ingress.ip(f"link set {DEV} mtu 1472")
+    path.ingress.ip(f"link set {DEV} type xtun mtu 1472")
     names(path.ingress, path.b.v4, "mtu-hole", "MTU hole", "pinned", "1472", "1372",
           "path MTU 1400", "192.0.2.254")
-    path.ingress.ip(f"link set {DEV} mtu 1372")
+    path.ingress.ip(f"link set {DEV} type xtun mtu 1372")
     healthy(path.ingress, path.b.v4)
 
 
