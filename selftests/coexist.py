@@ -439,7 +439,8 @@ def _answers(stage, family, proto, data, number):
     src = stage.outer(stage.egress, family, number)
     dst = stage.outer(stage.ingress, family, 1)
     ktap.true(traffic.ping(stage.egress, dst, source=src), "the underlay")
-    with one_cpu(), ktap.scope():
+    with ktap.scope():
+        net.one_processor()
         sock = stage.egress.socket(net.family_of(dst), socket.SOCK_RAW, proto)
         sock.bind((src, 0))
         seen = capture.Capture(stage.egress, "under0")
@@ -469,17 +470,6 @@ def _error(packet, about, data):
     # Eight bytes are quoted at least.
     behind = quote[fields["header"]:]
     return (icmp[0], icmp[1]) if behind[:8] == data[:8] else None
-
-
-@contextlib.contextmanager
-def one_cpu():
-    """veth queues per processor: on one of them, order is kept."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @in_each_order("{1} over {2} is answered as without xtun",

@@ -7,7 +7,6 @@
 #	a  t0 (xtun) -- under0 ======== under0 -- t0, t1 (in-tree)  b
 import collections
 import errno
-import os
 import socket
 
 from lib import capture, ktap, net, traffic
@@ -99,9 +98,7 @@ def make(hosts, pair):
     """Both ends, fresh: GRE's sequence numbers begin at 0."""
     a, b = hosts
     if " seq" in pair.words:
-        # Two processors may overtake each other, after which one comes late.
-        ktap.defer(os.sched_setaffinity, 0, os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        net.one_processor()
     near, far = getattr(a, pair.family), getattr(b, pair.family)
     a.tunnel("t0", f"{pair.words} local {near} remote {far}",
              *addresses(0, families(pair)))

@@ -9,9 +9,8 @@
 """
 
 import collections
-import os
 
-from lib import ktap, pkt
+from lib import ktap, net, pkt
 from lib.bed import Bed
 
 MOST = {"v4": 576, "v6": 1280}          # bytes of an error: RFC 1812, RFC 4443
@@ -127,7 +126,7 @@ class Bench:
 
     def __init__(self):
         # What one processor is given it does in order: see come().
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        net.one_processor()
         self.bed = Bed()
         self.ns, self.lan = self.bed.ns, self.bed.second_link()
         self.ns.sysctl(UNLIMITED)

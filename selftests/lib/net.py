@@ -83,6 +83,18 @@ def _plain(*argv):
 
 # ---- processes ----
 
+def one_processor():
+    """This process, and those it starts, stay on one until the scope ends.
+
+    What is sent on two overtakes each other: veth has a queue for each.  So
+    packets that have numbers would come late.
+    """
+    before = os.sched_getaffinity(0)
+    ktap.defer(os.sched_setaffinity, 0, before)
+    os.sched_setaffinity(0, {min(before)})
+
+
+
 class Process:
     """A command in the background, with what it says."""
 
