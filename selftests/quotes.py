@@ -78,17 +78,23 @@ def lengths(bench, words, family, sender):
                   len(quote) - sent.overhead)
 
 
+def found(bench, make):
+    """Three packets of make(number), each of which is found by a short quote of it."""
+    for first in range(0, 9, 3):
+        packets = [make(first + number) for number in range(3)]
+        answers = [bench.answers(sent.tunnel, unreachable(sent, short(sent))) for sent in packets]
+        # Now and then two of them share a place in the memory.
+        if all(answers):
+            break
+    for sent, seen in zip(packets, answers):
+        told_some(sent, seen)
+    return packets
+
+
 @ktap.table("icmp-memory on, {0} over {1}: the flow that failed is told ({2})", ENCAPS)
 def flow(bench, words, family, sender):
     tunnel = bench.tunnel(f"{words} {ON}", family)
-    # Now and then two of them share a place in the memory.
-    for first in range(1000, 1300, 100):
-        flows = [bench.send(tunnel, sender, sport=first + number) for number in range(3)]
-        answers = [bench.answers(tunnel, unreachable(sent, short(sent))) for sent in flows]
-        if all(answers):
-            break
-    for sent, seen in zip(flows, answers):
-        told_some(sent, seen)
+    found(bench, lambda number: bench.send(tunnel, sender, sport=1000 + number))
 
 
 @ktap.table("icmp-memory on, {0} over v4: the echo request that failed is told ({1})", [
@@ -96,14 +102,7 @@ def flow(bench, words, family, sender):
 def echo(bench, words, sender):
     tunnel = bench.tunnel(f"{words} {ON}", "v4")
     kind, _ = errors.SENDERS[sender]
-    for first in range(0, 90, 30):
-        probes = [bench.send(tunnel, sender, probe(bench, tunnel, kind, first + number))
-                  for number in range(3)]
-        answers = [bench.answers(tunnel, unreachable(sent, short(sent))) for sent in probes]
-        if all(answers):
-            break
-    for sent, seen in zip(probes, answers):
-        told_some(sent, seen)
+    found(bench, lambda number: bench.send(tunnel, sender, probe(bench, tunnel, kind, number)))
 
 
 def probe(bench, tunnel, kind, number):
@@ -138,16 +137,9 @@ def keys(bench, family):
     first = bench.tunnel(f"encap gre key 1 csum {ON}", family)
     tunnels = [first, *(bench.tunnel(f"encap gre key {key} csum {ON}", family, first)
                         for key in (2, 3))]
-    for _ in range(3):
-        packets = [bench.send(tunnel, "IPv4") for tunnel in tunnels]
-        quotes = [unreachable(sent, short(sent)) for sent in packets]
-        answers = [bench.answers(first, quote) for quote in quotes]
-        if all(answers):
-            break
-    for tunnel, sent, quote, seen in zip(tunnels, packets, quotes, answers):
-        told_some(sent, seen)
-        with errors.moves(tunnel, err_relayed=1):
-            bench.answers(tunnel, quote)
+    for sent in found(bench, lambda number: bench.send(tunnels[number % 3], "IPv4")):
+        with errors.moves(sent.tunnel, err_relayed=1):
+            bench.answers(sent.tunnel, unreachable(sent, short(sent)))
 
 
 @ktap.table("icmp-memory {2}, err-short: {0} over {1}: what is not remembered is not believed", [
@@ -280,9 +272,8 @@ def again(bench, words, family, sender):
             with errors.moves(tunnel, err_again=1):
                 sent = bench.send(tunnel, sender, sport=port)
                 told_some(sent, bench.come(tunnel), what=told)
-        # The packet itself is heard of before its answer: tell what came then.
         good_sign(bench, tunnel, sent)
-        bench.clear(tunnel)
+        bench.clear(tunnel)         # of what came of the packet that went back
         with errors.moves(tunnel):
             bench.send(tunnel, sender)
             ktap.eq(bench.come(tunnel), [], "errors to the sender")
