@@ -326,7 +326,8 @@ def fragment(bench):
 
 FORGED = {
     "v4": [("identification", at(4, None, 0x80)),
-           ("DF bit", lambda sent: flipped(at(6, None)(sent), 4))],
+           ("DF bit", lambda sent: flipped(at(6, None)(sent), 4)),
+           ("DF bit, as a first fragment", lambda sent: flipped(at(6, None, 0x60)(sent), 4))],
     "v6": [("flow label", at(None, 1, 8))],
 }
 
@@ -421,6 +422,25 @@ def unproven(bench, words, family, sender, option):
     sent.told(bench.answers(tunnel, unreachable(sent, another(sent))), errors.HOST[sent.kind])
 
 
+@ktap.table("{0} over {1}: {2} is told about the first fragment of an outer packet", ENCAPS)
+def fragmented(bench, words, family, sender):
+    tunnel = bench.tunnel(f"{words} frag outer mtu 1400", family)
+    route = f"route {{}} {tunnel.remote} dev under0 mtu 1280"
+    tunnel.ns.ip(route.format("add"))
+    ktap.defer(tunnel.ns.ip, route.format("del"))
+    kind, _ = errors.SENDERS[sender]
+    inner, bridged = bench.inner(tunnel, sender, data=bytes(1280 - LEAST[kind]))
+    bench.bed.peer.drain()
+    tunnel.push(inner)
+    first, second = (bench.bed.peer.recv(tunnel.is_mine, "a fragment") for _ in range(2))
+    sent = errors.Sent(bench, tunnel, inner, first, bridged)
+    start = first.index(sent.packet[:LEAST[kind]])
+    held = errors.MOST[family] - errors.HEADERS[family] - start
+    sent.told(bench.answers(tunnel, unreachable(sent)), errors.HOST[kind], 0,
+              sent.packet[:min(held, errors.MOST[kind] - errors.HEADERS[kind])])
+    bench.nothing(tunnel, None, unreachable(sent, second))
+
+
 # ---- the MTU that is named ----
 
 @ktap.table("err-bogus-mtu: {0} over {1}: the packet was not too big for that ({2})", ENCAPS)
@@ -461,15 +481,11 @@ NEEDS_CSUM, GSO = 1, {"v4": 1, "v6": 4}     # of struct virtio_net_hdr
 
 def segments(bench, tunnel, sender):
     """One large TCP packet goes into the tunnel; what its path gets."""
-    kind, bridged = errors.SENDERS[sender]
-    first = bench.lan.address(kind), bench.network(tunnel, kind) + "2"
-    packet = pkt.ip(kind, *first, pkt.TCP(sport=40000, dport=80, flags="A", chksum=0) /
-                    random.Random(3).randbytes(SEGMENT * COUNT),
-                    **({"flags": "DF"} if kind == "v4" else {}))
-    if tunnel.eth:
-        packet = pkt.frame(packet) if bridged else pkt.frame(
-            packet, src=tunnel.ns.mac(tunnel.dev).hex(":"))
-    inner = bytes(packet)
+    kind, _ = errors.SENDERS[sender]
+    ends = bench.lan.address(kind), bench.network(tunnel, kind) + "2"
+    inner, bridged = bench.inner(tunnel, sender, pkt.ip(
+        kind, *ends, pkt.TCP(sport=40000, dport=80, flags="A", chksum=0) /
+        random.Random(3).randbytes(SEGMENT * COUNT), **({"flags": "DF"} if kind == "v4" else {})))
     body, link = errors.split(tunnel, inner)
     start = len(link) + {"v4": 20, "v6": 40}[kind]
     ends = body[12:20] if kind == "v4" else body[8:40]

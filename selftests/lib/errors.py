@@ -148,8 +148,12 @@ class Bench:
         number = self._number[tunnel]
         return f"10.9.{number}." if kind == "v4" else f"fd00:9:{number:x}::"
 
-    def send(self, tunnel, sender, packet=None, length=None, **words):
-        """Somebody sends a datagram, or a packet (scapy), through the tunnel.
+    def send(self, tunnel, sender, packet=None, **words):
+        """Somebody sends a packet through the tunnel; arguments as of inner()."""
+        return self.push(tunnel, *self.inner(tunnel, sender, packet, **words))
+
+    def inner(self, tunnel, sender, packet=None, length=None, **words):
+        """A datagram, or a packet (scapy), as the device takes it; and whether bridged.
 
         length: of the IP packet, which must not be fragmented then; words: as
         of pkt.inner().
@@ -161,11 +165,10 @@ class Bench:
         if not packet:
             words = {"src": self.lan.address(kind), "dst": self.network(tunnel, kind) + "2", **words}
             packet = pkt.inner_packet(kind, **words)
-        inner = bytes(packet)
-        if tunnel.eth:
-            macs = {} if bridged else {"src": self.ns.mac(tunnel.dev).hex(":")}
-            inner = pkt.frame(packet, **macs)
-        return self.push(tunnel, inner, bridged)
+        if not tunnel.eth:
+            return bytes(packet), bridged
+        macs = {} if bridged else {"src": self.ns.mac(tunnel.dev).hex(":")}
+        return pkt.frame(packet, **macs), bridged
 
     def push(self, tunnel, inner, bridged=False):
         """A packet, or frame, as it is (bytes)."""
