@@ -94,7 +94,6 @@ def one_processor():
     os.sched_setaffinity(0, {min(before)})
 
 
-
 class Process:
     """A command in the background, with what it says."""
 
