@@ -98,7 +98,7 @@ def make(hosts, pair):
     """Both ends, fresh: GRE's sequence numbers begin at 0."""
     a, b = hosts
     if " seq" in pair.words:
-        net.one_processor()
+        net.in_order(a, b)
     near, far = getattr(a, pair.family), getattr(b, pair.family)
     a.tunnel("t0", f"{pair.words} local {near} remote {far}",
              *addresses(0, families(pair)))

@@ -54,7 +54,7 @@ def setup():
 def tunnel(hosts, words, family, dev="t0", net_number=9):
     """The same tunnel at both hosts, 10.9.0.1 and .2 there."""
     if " seq" in words:
-        net.one_processor()
+        net.in_order(*hosts)
     for near, far, last in ((hosts.a, hosts.b, 1), (hosts.b, hosts.a, 2)):
         near.ip(f"link add {dev} type xtun {words} local {getattr(near, family)} "
                 f"remote {getattr(far, family)}")

@@ -84,11 +84,7 @@ def _plain(*argv):
 # ---- processes ----
 
 def one_processor():
-    """This process, and those it starts, stay on one until the scope ends.
-
-    What is sent on two overtakes each other: veth has a queue for each.  So
-    packets that have numbers would come late.
-    """
+    """This process, and those it starts, stay on one until the scope ends."""
     before = os.sched_getaffinity(0)
     ktap.defer(os.sched_setaffinity, 0, before)
     os.sched_setaffinity(0, {min(before)})
@@ -129,6 +125,17 @@ class Process:
         return self._popen.wait(LIMIT)
 
 
+def in_order(*namespaces):
+    """Nothing overtakes anything on under0 until the scope ends.
+
+    veth has a queue for each processor that sends, and timers run on any.
+    """
+    one_processor()
+    for ns in namespaces:
+        ns.steer("under0", 1)
+        ktap.defer(ns.steer, "under0", 0)
+
+
 # ---- namespaces ----
 
 class IpError(ktap.Failed):
@@ -167,6 +174,8 @@ class Namespace:
             # A reverse path filter would hide what the test is about.
             "net.ipv4.conf.all.rp_filter": 0,
             "net.ipv4.conf.default.rp_filter": 0,
+            # As long round trips take on a slow machine: TCP's segments leave together.
+            "net.ipv4.tcp_tso_rtt_log": 31,
         })
         self.ip("link set lo up")
 
@@ -201,6 +210,12 @@ class Namespace:
         os.close(fd)
 
     # -- commands --
+
+    def steer(self, dev, processors):
+        """What the device receives is for these processors (a bit each), or any (0)."""
+        # ip netns exec: it has the namespace's own /sys.
+        self.check("ip", "netns", "exec", self.name, "sh", "-c",
+                   f"echo {processors} >/sys/class/net/{dev}/queues/rx-0/rps_cpus")
 
     def run(self, *argv, text=None, limit=LIMIT):
         """Runs a command to its end: returncode, stdout, stderr."""
