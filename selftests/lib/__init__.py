@@ -27,6 +27,7 @@ net       modules, namespaces, topologies, counters
 traffic   ping, UDP and TCP between namespaces, as sockets of this process
 bed       tunnels of one host whose far ends are the test itself
 errors    ICMP errors about outer packets, and what inner senders are told
+trouble   routers that make ICMP errors, and sockets that have to be told of them
 capture   frames off a device; tshark's opinion of them
 pkt       packets made and taken apart with scapy; checksums of our own
 ynl       the netlink family in the hands of the kernel tree's own client

@@ -27,10 +27,13 @@ _LINKTYPE = {14: 1, 0: 101}     # of pcap: Ethernet, raw IP
 
 
 class Capture:
-    """What passes a device from now on, in a socket's buffer."""
+    """What passes a device from now on, in a socket's buffer.
 
-    def __init__(self, ns, dev, chatter=False):
-        self._chatter = chatter
+    as_is: checksums that were left to the network card are not filled in.
+    """
+
+    def __init__(self, ns, dev, chatter=False, as_is=False):
+        self._chatter, self._as_is = chatter, as_is
         self._sock = ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._sock.setsockopt(socket.SOL_SOCKET, net.SO_RCVBUFFORCE, 1 << 24)
         self._sock.setsockopt(net.SOL_PACKET, _PACKET_VNET_HDR, 1)
@@ -61,7 +64,7 @@ class Capture:
         data, control, _, address = self._sock.recvmsg(1 << 17, 256)
         flags, _, _, gso, start, offset = _VNET_HDR.unpack_from(data)
         data = data[_VNET_HDR.size:]
-        if flags & _NEEDS_CSUM and not gso:
+        if flags & _NEEDS_CSUM and not gso and not self._as_is:
             data = _fill_checksum(data, start, offset)
         for _, kind, value in control:
             if kind == _PACKET_AUXDATA:
