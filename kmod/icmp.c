@@ -24,6 +24,9 @@
 /* Frame whose tags and IP header with options may all be there. */
 #define XTUN_FRAME_HEADERS	(ETH_HLEN + XTUN_VLAN_TAGS_MAX * 4 + 60)
 
+/* By so much of a payload is told whether two are the same. */
+#define XTUN_HEAD_MAX		(ETH_HLEN + sizeof(struct ipv6hdr))
+
 /* Errors not believed in a second, after which no near miss is believed. */
 #define XTUN_ATTACK		16
 
@@ -201,6 +204,40 @@ static bool xtun_back_parse(struct xtun_back *b,
 	return true;
 }
 
+static bool xtun_under_attack(const struct xtun_dev *tun)
+{
+	return READ_ONCE(tun->doubts) >= XTUN_ATTACK &&
+	       time_before(jiffies, READ_ONCE(tun->doubts_time) + HZ);
+}
+
+/* An error that is not believed; too many of them, and it is an attack. */
+static void xtun_doubt(struct xtun_dev *tun, enum xtun_reason reason)
+{
+	xtun_count(tun, reason);
+	if (time_after_eq(jiffies, READ_ONCE(tun->doubts_time) + HZ)) {
+		WRITE_ONCE(tun->doubts_time, jiffies);
+		WRITE_ONCE(tun->doubts, 0);
+	}
+	WRITE_ONCE(tun->doubts, tun->doubts + 1);
+}
+
+/* Segments of one packet have the numbers that follow its own. */
+static unsigned int xtun_back_segs(const struct xtun_back *b,
+				   const struct xtun_dev *tun)
+{
+	if (b->match.family == AF_INET6 || xtun_under_attack(tun))
+		return 1;
+	return XTUN_SEGS_MAX;
+}
+
+static unsigned int xtun_back_recall(const struct xtun_back *b,
+				     const struct xtun_conf *conf, void *data,
+				     unsigned int size)
+{
+	return xtun_memory_find(conf, &b->match.remote, b->quote.ident,
+				xtun_back_segs(b, conf->tun), data, size);
+}
+
 /* Does the memory of this tunnel have the packet, or may it do without? */
 static bool xtun_back_sent(const struct xtun_conf *conf, const void *data)
 {
@@ -209,11 +246,10 @@ static bool xtun_back_sent(const struct xtun_conf *conf, const void *data)
 
 	if (conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
 		return true;
-	if (xtun_memory_find(conf->tun, &b->match.remote, b->quote.ident, &buf,
-			     sizeof(buf)))
+	if (xtun_back_recall(b, conf, &buf, sizeof(buf)))
 		return true;
 	xtun_memory_arm(conf->tun);
-	xtun_count(conf->tun, XTUN_ERR_SHORT);
+	xtun_doubt(conf->tun, XTUN_ERR_SHORT);
 	return false;
 }
 
@@ -276,8 +312,21 @@ static bool xtun_back_alloc(struct xtun_back *b, unsigned int len)
 
 static void xtun_back_drop_inner(struct xtun_back *b)
 {
-	kfree_skb(b->cx.skb);
+	consume_skb(b->cx.skb);
 	b->cx.skb = NULL;
+}
+
+/* RFC 4884 section 5: zeros may fill a quote up to where extensions begin. */
+static bool xtun_back_is_padding(const struct xtun_back *b)
+{
+	const struct xtun_cx *cx = &b->cx;
+
+	if (!b->icmp->words)
+		return false;
+	if (cx->proto == htons(ETH_P_IP))
+		return !ip_hdr(cx->skb)->saddr;
+	return cx->proto == htons(ETH_P_IPV6) &&
+	       ipv6_addr_any(&ipv6_hdr(cx->skb)->saddr);
 }
 
 static bool xtun_back_from_quote(struct xtun_back *b)
@@ -290,7 +339,8 @@ static bool xtun_back_from_quote(struct xtun_back *b)
 	if (!xtun_back_alloc(b, len))
 		return false;
 	if (!skb_copy_bits(b->skb, at, skb_put(b->cx.skb, len), len) &&
-	    xtun_back_classify(b, b->quoted == b->quote.len))
+	    xtun_back_classify(b, b->quoted == b->quote.len) &&
+	    !xtun_back_is_padding(b))
 		return true;
 	xtun_back_drop_inner(b);
 	return false;
@@ -316,6 +366,56 @@ static void xtun_back_mend_len(struct xtun_back *b)
 	}
 }
 
+static bool xtun_equal(const u8 *one, const u8 *other, unsigned int from,
+		       unsigned int to, unsigned int len)
+{
+	to = min(to, len);
+	return from >= to || !memcmp(one + from, other + from, to - from);
+}
+
+/* Are these beginnings of one IP packet, or of segments of it? */
+static bool xtun_same_packet(const u8 *one, const u8 *other, unsigned int len)
+{
+	if (*one >> 4 == 6)
+		return xtun_equal(one, other, 0, 4, len) &&
+		       xtun_equal(one, other, 6, sizeof(struct ipv6hdr), len);
+	/* Not length, identification and checksum. */
+	return xtun_equal(one, other, 0, 2, len) &&
+	       xtun_equal(one, other, 6, 10, len) &&
+	       xtun_equal(one, other, 12, sizeof(struct iphdr), len);
+}
+
+static bool xtun_same_frame(const u8 *one, const u8 *other, unsigned int len)
+{
+	if (!xtun_equal(one, other, 0, ETH_HLEN, len))
+		return false;
+	return len <= ETH_HLEN || xtun_same_packet(one + ETH_HLEN,
+						   other + ETH_HLEN,
+						   len - ETH_HLEN);
+}
+
+/* Does what the quote holds of the payload agree with what is remembered? */
+static bool xtun_back_agrees(const struct xtun_back *b, const u8 *data,
+			     unsigned int len)
+{
+	unsigned int at = b->quote.at + b->h.len;
+	u8 buf[XTUN_HEAD_MAX];
+	const u8 *quoted;
+
+	if (!b->whole || at >= b->quoted)
+		return true;
+	len = min3(len, b->quoted - at, (unsigned int)sizeof(buf));
+	/* What follows may be padding. */
+	if (b->icmp->words)
+		len = min_t(unsigned int, len, XTUN_QUOTE_TRANSPORT);
+	quoted = skb_header_pointer(b->skb, at, len, buf);
+	if (!quoted)
+		return false;
+	return b->cx.conf->p.payload == XTUN_PAYLOAD_ETH ?
+	       xtun_same_frame(data, quoted, len) :
+	       xtun_same_packet(data, quoted, len);
+}
+
 static bool xtun_back_from_memory(struct xtun_back *b)
 {
 	unsigned int len;
@@ -324,10 +424,10 @@ static bool xtun_back_from_memory(struct xtun_back *b)
 		return false;
 	if (!xtun_back_alloc(b, XTUN_QUOTE_MAX))
 		return false;
-	len = xtun_memory_find(b->cx.tun, &b->match.remote, b->quote.ident,
-			       b->cx.skb->data, XTUN_QUOTE_MAX);
+	len = xtun_back_recall(b, b->cx.conf, b->cx.skb->data, XTUN_QUOTE_MAX);
 	skb_put(b->cx.skb, len);
-	if (len && xtun_back_classify(b, true)) {
+	if (len && xtun_back_agrees(b, b->cx.skb->data, len) &&
+	    xtun_back_classify(b, true)) {
 		xtun_back_mend_len(b);
 		b->remembered = true;
 		return true;
@@ -336,34 +436,17 @@ static bool xtun_back_from_memory(struct xtun_back *b)
 	return false;
 }
 
-static bool xtun_under_attack(const struct xtun_dev *tun)
+/* Is the inner packet of a kind that is never handed down in one for many? */
+static bool xtun_back_single(const struct xtun_back *b)
 {
-	return READ_ONCE(tun->forged) >= XTUN_ATTACK &&
-	       time_before(jiffies, READ_ONCE(tun->forged_time) + HZ);
-}
-
-static void xtun_count_forged(struct xtun_dev *tun)
-{
-	xtun_count(tun, XTUN_ERR_FORGED);
-	if (time_after_eq(jiffies, READ_ONCE(tun->forged_time) + HZ)) {
-		WRITE_ONCE(tun->forged_time, jiffies);
-		WRITE_ONCE(tun->forged, 0);
-	}
-	WRITE_ONCE(tun->forged, tun->forged + 1);
-}
-
-/* Segments of one packet have the numbers that follow its own. */
-static unsigned int xtun_back_segs(const struct xtun_back *b)
-{
-	u8 ipproto = 0;
+	u8 ipproto = IPPROTO_ICMP;
 
 	if (b->cx.proto == htons(ETH_P_IP))
 		ipproto = ip_hdr(b->cx.skb)->protocol;
 	else if (b->cx.proto == htons(ETH_P_IPV6))
 		ipproto = ipv6_hdr(b->cx.skb)->nexthdr;
-	if (ipproto != IPPROTO_TCP && ipproto != IPPROTO_UDP)
-		return 1;
-	return xtun_under_attack(b->cx.tun) ? 1 : XTUN_SEGS_MAX;
+	return ipproto == IPPROTO_ICMP || ipproto == IPPROTO_ICMPV6 ||
+	       xtun_wire_by_ipproto(ipproto);
 }
 
 /* Does the tunnel send such a packet without DF, or only fragments of it? */
@@ -381,11 +464,13 @@ static bool xtun_back_fragmentable(const struct xtun_back *b)
 
 /*
  * Has who sent the error seen the packet? There is no telling where the tag had
- * no place: in a packet that may be fragmented, under a flow label of the user.
+ * no place: under a flow label of the user, and in a packet that may be
+ * fragmented, which the memory has to know.
  */
 static bool xtun_back_proven(struct xtun_back *b)
 {
 	const struct xtun_conf *conf = b->cx.conf;
+	unsigned int segs;
 	struct xtun_tag tag;
 
 	tag = xtun_flow_tag(conf->tun->net, b->cx.skb, b->cx.proto,
@@ -396,8 +481,22 @@ static bool xtun_back_proven(struct xtun_back *b)
 			 ntohl(IPV6_FLOWLABEL_MASK));
 	if (!b->quote.df)
 		return xtun_back_fragmentable(b);
-	return xtun_route_df(&b->cx) &&
-	       (u16)(b->quote.ident - tag.id) < xtun_back_segs(b);
+	segs = xtun_back_single(b) ? 1 : xtun_back_segs(b, conf->tun);
+	return xtun_route_df(&b->cx) && (u16)(b->quote.ident - tag.id) < segs;
+}
+
+/* A quote that has no place for the tag is as good as a short one. */
+static bool xtun_back_recalled(const struct xtun_back *b)
+{
+	const struct xtun_conf *conf = b->cx.conf;
+	u8 data[XTUN_HEAD_MAX];
+	unsigned int len;
+
+	if (b->remembered || b->quote.df || conf->p.family == AF_INET6 ||
+	    conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
+		return true;
+	len = xtun_back_recall(b, conf, data, sizeof(data));
+	return len && xtun_back_agrees(b, data, len);
 }
 
 static void xtun_back_notify(const struct xtun_back *b,
@@ -513,16 +612,6 @@ static enum xtun_verdict xtun_back_act(struct xtun_back *b)
 	return XTUN_ERR_OURS;
 }
 
-/* It is known what the error is about. */
-static enum xtun_verdict xtun_back_known(struct xtun_back *b)
-{
-	if (!b->remembered && !xtun_back_proven(b)) {
-		xtun_count_forged(b->cx.tun);
-		return XTUN_ERR_FALSE;
-	}
-	return xtun_back_act(b);
-}
-
 /*
  * A short quote that nothing is remembered of proves nothing. The next one will
  * find a memory; without any, it has to be believed.
@@ -532,8 +621,18 @@ static enum xtun_verdict xtun_back_short(struct xtun_back *b)
 	if (b->cx.conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
 		return xtun_back_act(b);
 	xtun_memory_arm(b->cx.tun);
-	xtun_count(b->cx.tun, XTUN_ERR_SHORT);
+	xtun_doubt(b->cx.tun, XTUN_ERR_SHORT);
 	return XTUN_ERR_FALSE;
+}
+
+/* It is known what the error is about. */
+static enum xtun_verdict xtun_back_known(struct xtun_back *b)
+{
+	if (!b->remembered && !xtun_back_proven(b)) {
+		xtun_doubt(b->cx.tun, XTUN_ERR_FORGED);
+		return XTUN_ERR_FALSE;
+	}
+	return xtun_back_recalled(b) ? xtun_back_act(b) : xtun_back_short(b);
 }
 
 /**
@@ -565,6 +664,6 @@ enum xtun_verdict xtun_err(struct sk_buff *skb,
 		verdict = xtun_back_known(&b);
 	else
 		verdict = xtun_back_short(&b);
-	kfree_skb(b.cx.skb);
+	consume_skb(b.cx.skb);
 	return verdict;
 }

@@ -19,13 +19,19 @@
 #define XTUN_SLOTS_BITS		10
 #define XTUN_ARMED_TIME		(60 * HZ)
 
+/* Routers give a silent neighbour up in 3 seconds; later, it is another packet
+ * that has the same identification.
+ */
+#define XTUN_SLOT_TIME		(10 * HZ)
+
 /* Ethernet header with tags, IPv4 header with options, 8 bytes and more. */
 #define XTUN_SLOT_DATA		108
 
 /**
  * struct xtun_slot - an inner packet that was sent
  * @lock: taken with BH disabled
- * @who: tunnel and peer
+ * @who: tunnel, its form, and peer
+ * @time: when, in jiffies
  * @ident: identification of the outer packet, of the first of several segments
  * @segs: how many of them
  * @len: bytes of @data
@@ -34,6 +40,7 @@
 struct xtun_slot {
 	spinlock_t lock;	/* for all that follows */
 	u32 who;
+	u32 time;
 	u32 ident;
 	u16 segs;
 	u16 len;
@@ -44,11 +51,14 @@ struct xtun_memory {
 	struct xtun_slot slots[1 << XTUN_SLOTS_BITS];
 };
 
-static u32 xtun_memory_who(const struct xtun_dev *tun,
+/* What was sent in another form than today's is nothing to read as one. */
+static u32 xtun_memory_who(const struct xtun_conf *conf,
 			   const union nf_inet_addr *peer)
 {
-	return hash_32(tun->id, 32) ^ peer->all[0] ^ peer->all[1] ^
-	       peer->all[2] ^ peer->all[3];
+	u32 form = conf->p.encap << 8 | conf->p.payload;
+
+	return hash_32(conf->tun->id, 32) ^ hash_32(form, 32) ^ peer->all[0] ^
+	       peer->all[1] ^ peer->all[2] ^ peer->all[3];
 }
 
 static struct xtun_slot *xtun_memory_slot(struct xtun_memory *memory, u32 who,
@@ -124,11 +134,12 @@ void xtun_memory_note(const struct xtun_cx *cx)
 	if (!memory || !xtun_memory_wanted(cx))
 		return;
 
-	who = xtun_memory_who(cx->tun, &cx->daddr);
+	who = xtun_memory_who(cx->conf, &cx->daddr);
 	slot = xtun_memory_slot(memory, who, cx->ident);
 	if (!spin_trylock(&slot->lock))
 		return;
 	slot->who = who;
+	slot->time = jiffies;
 	slot->ident = cx->ident;
 	slot->segs = clamp_t(u16, skb_shinfo(cx->skb)->gso_segs, 1,
 			     XTUN_SEGS_MAX);
@@ -147,7 +158,8 @@ static unsigned int xtun_memory_read(struct xtun_memory *memory, u32 who,
 	unsigned int len = 0;
 
 	spin_lock(&slot->lock);
-	if (slot->who == who && slot->ident == first && slot->segs > n) {
+	if (slot->who == who && slot->ident == first && slot->segs > n &&
+	    (u32)jiffies - slot->time < XTUN_SLOT_TIME) {
 		len = min_t(unsigned int, slot->len, size);
 		memcpy(data, slot->data, len);
 	}
@@ -157,32 +169,33 @@ static unsigned int xtun_memory_read(struct xtun_memory *memory, u32 who,
 
 /**
  * xtun_memory_find() - look up a packet that was sent
- * @tun: the tunnel
+ * @conf: configuration of the tunnel
  * @peer: whom it was sent to
  * @ident: its identification, as in struct xtun_cx
+ * @segs: of how many segments at most it may be one; 1 over IPv6, where all
+ *	have the same flow label
  * @data: gets the beginning of its payload
  * @size: bytes that fit there
  *
  * Context: BH disabled.
  * Return: bytes found, 0 for nothing.
  */
-unsigned int xtun_memory_find(const struct xtun_dev *tun,
+unsigned int xtun_memory_find(const struct xtun_conf *conf,
 			      const union nf_inet_addr *peer, u32 ident,
-			      void *data, unsigned int size)
+			      unsigned int segs, void *data, unsigned int size)
 {
 	struct xtun_memory *memory;
 	unsigned int n, len;
 	u32 who;
 
-	memory = rcu_dereference_bh(xtun_net(tun->net)->memory);
+	memory = rcu_dereference_bh(xtun_net(conf->tun->net)->memory);
 	if (!memory || !ident)
 		return 0;
-	who = xtun_memory_who(tun, peer);
+	who = xtun_memory_who(conf, peer);
 	len = xtun_memory_read(memory, who, ident, 0, data, size);
-	/* Flow labels are the same for all segments. */
-	for (n = 1; !len && n < XTUN_SEGS_MAX; n++)
+	for (n = 1; !len && n < segs; n++)
 		len = xtun_memory_read(memory, who,
-				       XTUN_IDENT_VALID | (u16)(ident - n), n,
+				       (ident & ~0xffff) | (u16)(ident - n), n,
 				       data, size);
 	return len;
 }

@@ -343,8 +343,9 @@ static u16 xtun_unique_id(const struct xtun_cx *cx)
 static void xtun_ident4(struct xtun_cx *cx)
 {
 	cx->df_out = cx->outer_frag ? 0 : xtun_route_df(cx);
-	cx->ident = XTUN_IDENT_VALID |
-		    (cx->df_out ? cx->tag.id : xtun_unique_id(cx));
+	cx->ident = cx->df_out ? XTUN_IDENT_VALID | cx->tag.id :
+				 XTUN_IDENT_VALID | XTUN_IDENT_UNIQUE |
+				 xtun_unique_id(cx);
 }
 
 static void xtun_ident6(struct xtun_cx *cx)
@@ -530,6 +531,8 @@ static bool xtun_quote4(struct sk_buff *skb, struct xtun_match *match,
 	quote->df = iph->frag_off & htons(IP_DF);
 	quote->more = iph->frag_off & htons(IP_MF);
 	quote->ident = XTUN_IDENT_VALID | ntohs(iph->id);
+	if (!quote->df)
+		quote->ident |= XTUN_IDENT_UNIQUE;
 	return true;
 }
 
@@ -551,11 +554,11 @@ static bool xtun_quote6(struct sk_buff *skb, struct xtun_match *match,
 	quote->len = ntohs(ip6h->payload_len) + sizeof(*ip6h);
 	quote->ident = XTUN_IDENT_VALID | ntohl(ip6_flowlabel(ip6h));
 	quote->df = true;
-	quote->more = false;
 	quote->ipproto = ip6h->nexthdr;
 	at = ipv6_skip_exthdr(skb, sizeof(*ip6h), &quote->ipproto, &frag_off);
 	if (at < 0 || frag_off & htons(IP6_OFFSET))
 		return false;
+	quote->more = frag_off & htons(IP6_MF);
 	quote->at = at;
 	return true;
 }

@@ -300,8 +300,8 @@ struct xtun_path {
  *	@peers_lock, read under RCU
  * @peers_lock: taken with BH disabled
  * @n_peers: length of @peers
- * @forged: errors that were not believed in the second since @forged_time
- * @forged_time: in jiffies
+ * @doubts: errors that were not believed in the second since @doubts_time
+ * @doubts_time: in jiffies
  * @link_mtu: MTU of the underlay in bytes when it was last known, under RTNL
  * @setting_mtu: it is the module that changes the MTU, under RTNL
  * @loop_told: a route loop was logged
@@ -322,8 +322,8 @@ struct xtun_dev {
 	struct list_head peers;
 	spinlock_t peers_lock;	/* for peers and watch */
 	unsigned int n_peers;
-	unsigned int forged;
-	unsigned long forged_time;
+	unsigned int doubts;
+	unsigned long doubts_time;
 	unsigned int link_mtu;
 	bool setting_mtu;
 	bool loop_told;
@@ -473,6 +473,8 @@ struct xtun_tag {
 
 /* An outer packet has an identification; for segments it goes up by one. */
 #define XTUN_IDENT_VALID	BIT(31)
+/* It is not the tag: without DF it has to be unique. */
+#define XTUN_IDENT_UNIQUE	BIT(30)
 
 /* Segments of one GSO packet at most. */
 #define XTUN_SEGS_MAX		128
@@ -497,7 +499,8 @@ struct xtun_tag {
  * @outer_frag: the outer packet may be fragmented
  * @tag: of the inner flow
  * @ident: by which an error about the packet finds it: the IPv4 identification
- *	or the flow label in host order, with %XTUN_IDENT_VALID, or 0
+ *	or the flow label in host order, with %XTUN_IDENT_VALID and, where due,
+ *	%XTUN_IDENT_UNIQUE; or 0
  * @df_out: DF of the outer IPv4 header
  * @flowlabel: of the outer IPv6 header
  */
@@ -716,9 +719,9 @@ int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
 int xtun_memory_get(struct xtun_net *xn);
 void xtun_memory_free(struct xtun_net *xn);
 void xtun_memory_note(const struct xtun_cx *cx);
-unsigned int xtun_memory_find(const struct xtun_dev *tun,
+unsigned int xtun_memory_find(const struct xtun_conf *conf,
 			      const union nf_inet_addr *peer, u32 ident,
-			      void *data, unsigned int size);
+			      unsigned int segs, void *data, unsigned int size);
 void xtun_memory_arm(struct xtun_dev *tun);
 
 /* peer.c */

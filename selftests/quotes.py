@@ -326,8 +326,7 @@ def fragment(bench):
 
 FORGED = {
     "v4": [("identification", at(4, None, 0x80)),
-           ("DF bit", lambda sent: flipped(at(6, None)(sent), 4)),
-           ("DF bit, as a first fragment", lambda sent: flipped(at(6, None, 0x60)(sent), 4))],
+           ("DF bit", lambda sent: flipped(at(6, None)(sent), 4))],
     "v6": [("flow label", at(None, 1, 8))],
 }
 
@@ -356,6 +355,19 @@ FLOWS = {
     "destination port": lambda bench, tunnel, kind, number: {"dport": 1000 + number},
 }
 NEAR = 128      # identifications that pass for those of segments
+
+
+@ktap.table("{0} over v4: about {1}'s packet, but as if it had been fragmented", [
+    (words, sender) for words, family, sender in ENCAPS if family == "v4"])
+def never_fragmented(bench, words, sender):
+    tunnel = bench.tunnel(words, "v4")
+    sent, large = bench.send(tunnel, sender), bench.send(tunnel, sender, length=1400)
+    quote, too_large = (flipped(at(6, None, 0x60)(each), 4) for each in (sent, large))
+    # Of IPv6 it is possible, and the memory knows better.
+    counter = {"v4": "err-forged", "v6": "err-short"}[sent.kind]
+    bench.nothing(tunnel, counter, unreachable(sent, quote), too_big(large, 1300, too_large))
+    sent.told(bench.answers(tunnel, unreachable(sent)), errors.HOST[sent.kind])
+    path_mtu_is(tunnel, 1500)
 
 
 def number_of(outer):
@@ -411,8 +423,8 @@ def thousand(bench, words, family, sender):
     ktap.true(tunnel.out(sent.inner), "the tunnel carries packets")
 
 
-UNPROVEN = [(words, family, sender, option) for words, family, sender in ENCAPS
-            for option in {"v4": ("df unset",), "v6": ("flowlabel 0", "flowlabel inherit")}[family]]
+UNPROVEN = [(words, family, sender, option) for words, family, sender in ENCAPS if family == "v6"
+            for option in ("flowlabel 0", "flowlabel inherit")]
 
 
 @ktap.table("{3}: {0} over {1}: there is no proof, {2} is told", UNPROVEN)
@@ -420,6 +432,23 @@ def unproven(bench, words, family, sender, option):
     tunnel = bench.tunnel(f"{words} {option}", family)
     sent = bench.send(tunnel, sender)
     sent.told(bench.answers(tunnel, unreachable(sent, another(sent))), errors.HOST[sent.kind])
+
+
+@ktap.table("df unset, icmp-memory {2}: {0} over {1}: {3} is told of what is remembered only", [
+    (words, family, mode, sender) for words, family, sender in ENCAPS if family == "v4"
+    for mode in ("auto", "on", "off")])
+def without_df(bench, words, family, mode, sender):
+    tunnel = bench.tunnel(f"{words} df unset icmp-memory {mode}", family)
+    sent = bench.send(tunnel, sender)
+    never = another(sent)
+    # Another flow that happens to have the identification.
+    other = put(bench.send(tunnel, sender, **FLOWS["source"](bench, tunnel, sent.kind, 1)).outer,
+                4, sent.outer[4:6])
+    if mode == "off":
+        ktap.true(bench.answers(tunnel, unreachable(sent, never)), "what has to be believed")
+    else:
+        bench.nothing(tunnel, "err-short", unreachable(sent, never), unreachable(sent, other))
+    sent.told(bench.answers(tunnel, unreachable(sent)), errors.HOST[sent.kind])
 
 
 @ktap.table("{0} over {1}: {2} is told about the first fragment of an outer packet", ENCAPS)
