@@ -192,8 +192,21 @@ static void xtun_know(struct xtun_dev *tun, const struct xtun_conf *conf,
 	xtun_know_route(known);
 }
 
+/* What routes an underlay has is not for everybody who was given a tunnel. */
+static int xtun_path_may_ask(struct sk_buff *request,
+			     const struct xtun_dev *tun,
+			     struct netlink_ext_ack *extack)
+{
+	if (net_eq(tun->net, dev_net(tun->dev)) ||
+	    netlink_ns_capable(request, tun->net->user_ns, CAP_NET_ADMIN))
+		return 0;
+	NL_SET_ERR_MSG(extack,
+		       "addr: the underlay is in another netns, where you are not privileged");
+	return -EPERM;
+}
+
 /* The peer that a request is about. */
-static int xtun_path_asked(const struct nlattr *attr,
+static int xtun_path_asked(struct sk_buff *request, const struct nlattr *attr,
 			   const struct xtun_conf *conf,
 			   union nf_inet_addr *addr,
 			   struct netlink_ext_ack *extack)
@@ -220,7 +233,9 @@ static int xtun_path_asked(const struct nlattr *attr,
 		return -EINVAL;
 	}
 	nla_memcpy(addr, attr, sizeof(*addr));
-	if (xtun_has_remote(conf) && !nf_inet_addr_cmp(addr, &conf->p.remote)) {
+	if (!xtun_has_remote(conf))
+		return xtun_path_may_ask(request, conf->tun, extack);
+	if (!nf_inet_addr_cmp(addr, &conf->p.remote)) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
 				    "addr: it is not the tunnel's remote");
 		return -EINVAL;
@@ -241,8 +256,8 @@ int xtun_nl_path_get_doit(struct sk_buff *skb, struct genl_info *info)
 	err = PTR_ERR_OR_ZERO(tun);
 	if (!err) {
 		conf = rtnl_dereference(tun->conf);
-		err = xtun_path_asked(info->attrs[XTUN_A_TUNNEL_ADDR], conf,
-				      &addr, info->extack);
+		err = xtun_path_asked(skb, info->attrs[XTUN_A_TUNNEL_ADDR],
+				      conf, &addr, info->extack);
 	}
 	if (!err) {
 		xtun_know(tun, conf, &addr, &known);

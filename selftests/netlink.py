@@ -531,6 +531,14 @@ def given(ns):
         for order in (["tunctl", "set", "g0"], ["ip", "link", "set", "g0", "type", "xtun"]):
             denied(user.run(*order, *words.split()), f"{order[0]} {words}")
     ktap.eq(user.run("tunctl", "-j", "show", "g0").stdout, shown, "the tunnel afterwards")
+    ns.run("tunctl", "add", "g1", "netns", user.pid, *"encap gre remote any local 192.0.2.1".split())
+    for line in ("link set g1 up", "addr add 10.7.0.1/32 dev g1",
+                 "route add 10.8.0.0/16 via 192.0.2.77 dev g1 onlink"):
+        seen = user.run("ip", *line.split())
+        ktap.eq(seen.returncode, 0, f"ip {line} ({seen.stderr})")
+    text = user.run("tunctl", "explain", "10.8.0.1").stdout
+    ktap.contains(text, "not privileged", "what tunctl explain says")
+    ktap.true("path MTU" not in text, "the underlay's routes are not shown")
     # What is the device's alone is theirs.
     for order in (["ip", "link", "set", "g0", "up"], ["ip", "addr", "add", "10.9.0.1/24", "dev", "g0"],
                   ["tunctl", "del", "g0"]):

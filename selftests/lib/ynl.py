@@ -3,9 +3,10 @@
 
 import importlib.util
 import os
+import socket
 import sys
 
-from lib import ktap
+from lib import ktap, net
 
 TOP = os.environ.get("XTUN_TOP") or os.path.join(
     os.path.dirname(os.path.realpath(__file__)), "../..")
@@ -19,6 +20,8 @@ def client(ns):
         ktap.skip("no pyynl: linux-source-6.12 is not in the cache")
     with ns:
         made = _load().YnlFamily(SPEC, schema="")
+    # On a slow machine there are many events before somebody reads.
+    made.sock.setsockopt(socket.SOL_SOCKET, net.SO_RCVBUFFORCE, 1 << 22)
     ktap.defer(made.sock.close)
     return made
 

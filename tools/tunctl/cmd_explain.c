@@ -286,6 +286,8 @@ static void tunnel_out_text(const struct story *s)
 		printf("    peer: %s\n", address_text(&s->peer).text);
 	if (s->has_path)
 		path_text(&s->path, "    ");
+	else if (s->peer.family)
+		puts("    path: not told; the underlay may be in a netns where you are not privileged");
 	counters_walk(s->stats, counter_text, &any);
 	puts(any ? "" : "    counters: none");
 }
