@@ -527,17 +527,12 @@ static void xtun_back_end(struct xtun_back *b, enum xtun_reason outcome,
 	xtun_back_notify(b, outcome, mtu);
 }
 
-/* What the sender is told; RFC 2003 section 4, RFC 2473 section 8 if strict. */
 static enum xtun_reason xtun_back_relay(struct xtun_back *b, u32 mtu)
 {
-	enum xtun_kind kind = b->kind;
-
 	if (b->cx.conf->p.icmp_relay == XTUN_ICMP_RELAY_OFF)
 		return XTUN_ERR_OFF;
-	if (b->cx.conf->p.icmp_relay == XTUN_ICMP_RELAY_STRICT &&
-	    kind == XTUN_KIND_TIME)
-		kind = XTUN_KIND_HOST;
-	return xtun_tell(&b->cx, kind, mtu) ? XTUN_ERR_RELAYED : XTUN_ERR_MUTE;
+	return xtun_tell(&b->cx, b->kind, mtu) ? XTUN_ERR_RELAYED :
+						 XTUN_ERR_MUTE;
 }
 
 /* Will the next such packet be fragmented, where this one was too big? */

@@ -138,16 +138,16 @@ static int xtun_put_errors(struct sk_buff *skb, const struct xtun_peer *peer,
 	return 0;
 }
 
-static int xtun_put_soft(struct sk_buff *skb, const struct xtun_peer *peer)
+static int xtun_put_soft(struct sk_buff *skb, const struct xtun_known *known)
 {
-	unsigned long now = jiffies;
+	unsigned long now = jiffies, until = known->peer.soft_until;
+	enum xtun_kind kind = xtun_told_kind(known->conf, known->peer.soft);
 
-	if (peer->soft >= ARRAY_SIZE(xtun_answers) ||
-	    !xtun_answers[peer->soft] || time_after(now, peer->soft_until))
+	if (kind >= ARRAY_SIZE(xtun_answers) || !xtun_answers[kind] ||
+	    time_after(now, until))
 		return 0;
-	if (nla_put_u32(skb, XTUN_A_PATH_ANSWER, xtun_answers[peer->soft]) ||
-	    nla_put_u32(skb, XTUN_A_PATH_ANSWER_FOR,
-			xtun_seconds(now, peer->soft_until)))
+	if (nla_put_u32(skb, XTUN_A_PATH_ANSWER, xtun_answers[kind]) ||
+	    nla_put_u32(skb, XTUN_A_PATH_ANSWER_FOR, xtun_seconds(now, until)))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -168,7 +168,7 @@ static int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
 	    xtun_put_route(skb, known) || xtun_put_mtus(skb, known) ||
 	    xtun_put_learned(skb, &known->peer, family) ||
 	    xtun_put_errors(skb, &known->peer, family) ||
-	    xtun_put_soft(skb, &known->peer))
+	    xtun_put_soft(skb, known))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;

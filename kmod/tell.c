@@ -308,6 +308,25 @@ static u32 xtun_told_mtu(const struct xtun_cx *cx, u32 mtu)
 }
 
 /**
+ * xtun_told_kind() - what a tunnel's senders are told of an error
+ * @conf: the tunnel's configuration
+ * @kind: what the error says
+ *
+ * With icmp-relay strict the tunnel is one hop, on which no time runs out: RFC
+ * 2003 section 4, RFC 2473 section 8.
+ *
+ * Context: any.
+ * Return: its kind for them.
+ */
+enum xtun_kind xtun_told_kind(const struct xtun_conf *conf, enum xtun_kind kind)
+{
+	if (kind == XTUN_KIND_TIME &&
+	    conf->p.icmp_relay == XTUN_ICMP_RELAY_STRICT)
+		return XTUN_KIND_HOST;
+	return kind;
+}
+
+/**
  * xtun_tell() - tell the sender of an inner packet what is wrong with it
  * @cx: the packet, classified, its network header the inner one
  * @kind: what, one that senders are told
@@ -329,6 +348,7 @@ bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
 	if (in_frame ? xtun_mute_frame(cx) : xtun_mute_routed(cx))
 		return false;
 
+	kind = xtun_told_kind(cx->conf, kind);
 	as = cx->proto == htons(ETH_P_IP) ? &xtun_told_v4[kind] :
 					    &xtun_told_v6[kind];
 	if (kind == XTUN_KIND_TOO_BIG)

@@ -711,6 +711,8 @@ enum xtun_verdict xtun_err(struct sk_buff *skb,
 			   const struct xtun_icmp *icmp);
 
 /* tell.c */
+enum xtun_kind xtun_told_kind(const struct xtun_conf *conf,
+			      enum xtun_kind kind);
 bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu);
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu);
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);

@@ -279,6 +279,22 @@ def again(bench, words, family, sender):
             ktap.eq(bench.come(tunnel), [], "errors to the sender")
 
 
+@ktap.table("icmp-memory off, icmp-relay strict, {0} over {1}: {2} is told again: no host", ENCAPS)
+def again_strict(bench, words, family, sender):
+    tunnel = bench.tunnel(f"{words} icmp-relay strict {OFF}", family)
+    sent = bench.send(tunnel, sender)
+    for what, told in ((AGAIN[family][2], errors.HOST[sent.kind]),
+                       (AGAIN[family][0], AGAIN[sent.kind][0])):
+        bench.nothing(tunnel, "err-short", about(sent, *what, quote=short(sent)))
+        bench.clear(tunnel)
+        with errors.moves(tunnel, err_again=1):
+            sent = bench.send(tunnel, sender)
+            told_some(sent, bench.come(tunnel), what=told)
+    bench.nothing(tunnel, "err-short", about(sent, *AGAIN[family][2], quote=short(sent)))
+    ktap.eq(tunnel.ns.tunctl("path", tunnel.dev)[0]["path"]["answer"], "host unreachable",
+            "the answer in tunctl path")
+
+
 # ---- not believed ----
 
 def at(place4, place6, bits=0x40):
