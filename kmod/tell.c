@@ -102,6 +102,12 @@ static bool xtun_was_routed(const struct xtun_cx *cx)
 				cx->tun->dev->dev_addr);
 }
 
+/* Does the sender get his errors in frames? */
+static bool xtun_in_frame(const struct xtun_cx *cx)
+{
+	return cx->conf->p.payload == XTUN_PAYLOAD_ETH && !xtun_was_routed(cx);
+}
+
 /* Is an address the broadcast of a network that this host is in? */
 static bool xtun_is_broadcast(const struct xtun_cx *cx, __be32 addr)
 {
@@ -343,8 +349,7 @@ bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
 
 	if (xtun_mute(cx))
 		return false;
-	in_frame = cx->conf->p.payload == XTUN_PAYLOAD_ETH &&
-		   !xtun_was_routed(cx);
+	in_frame = xtun_in_frame(cx);
 	if (in_frame ? xtun_mute_frame(cx) : xtun_mute_routed(cx))
 		return false;
 
@@ -360,9 +365,26 @@ bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
 	return true;
 }
 
+/*
+ * A sender on this host, who shares its routes, need not rely on an error to
+ * learn the path MTU: none is sent while ICMP itself is at work on this
+ * processor, and none arrives where lo is down. For others routes are not to be
+ * changed: whoever is behind this host may be anybody.
+ */
+static void xtun_teach_local(const struct xtun_cx *cx, u32 mtu)
+{
+	struct sk_buff *skb = cx->skb;
+	u16 family = cx->proto == htons(ETH_P_IP) ? AF_INET : AF_INET6;
+
+	if (skb->skb_iif || xtun_in_frame(cx) || !skb_valid_dst(skb) ||
+	    skb_dst(skb)->ops->family != family)
+		return;
+	skb_dst_update_pmtu_no_confirm(skb, mtu);
+}
+
 /**
  * xtun_drop_too_big() - drop an inner packet that does not fit; tell its sender
- * @cx: the packet, consumed; the route stays
+ * @cx: an IP packet, consumed; the route stays
  * @mtu: what fits, in bytes of inner IP packet
  *
  * Context: BH disabled.
@@ -370,6 +392,7 @@ bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
  */
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu)
 {
+	xtun_teach_local(cx, xtun_told_mtu(cx, mtu));
 	xtun_tell(cx, XTUN_KIND_TOO_BIG, mtu);
 	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
 }

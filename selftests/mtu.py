@@ -427,6 +427,40 @@ def narrow(lab, words, family, kind):
         flow.passes(NARROW - headers)
 
 
+# ---- senders here whom no error reaches ----
+
+@ktap.table("{0} over {1}: long echo replies of the ingress itself fit, later if not at once",
+            EACH)
+def echo_replies(lab, words, family):
+    path = lab.path
+    forget(path)
+    ktap.defer(path.narrow, 1500)
+    path.narrow(NARROW)
+    # ICMPv6 cannot send errors about what it sends itself.
+    tunnel(path.ingress, path.egress, f"{words} icmp-relay off", family)
+    for address, headers in (("10.9.0.1", 28), ("fd00:9::1", 48)):
+        size = 1500 - overhead(words, family) - headers
+        ktap.true(traffic.ping(path.egress, address, size, tries=5, limit=1),
+                  f"a reply of {size} bytes from {address}")
+
+
+@ktap.table("{0} over {1}: TCP crosses a narrow path from where lo is down", EACH)
+def without_lo(lab, words, family):
+    path = lab.path
+    forget(path)
+    inside = net.Namespace("inside")
+    tunnel(path.ingress, path.egress, words, family, inside)
+    inside.ip("link set lo down")
+    # The far end does not know, and asks for long segments.
+    ktap.defer(path.narrow, 1500)
+    path.r.ip(f"link set right mtu {NARROW}")
+    bulks = [traffic.Bulk(inside, path.egress, address, 1 << 20)
+             for address in ("10.9.0.2", "fd00:9::2")]
+    for bulk in bulks:
+        bulk.finish(30)
+    ktap.eq(path.ingress.path_mtu(getattr(path.egress, family)), NARROW, "path MTU")
+
+
 # ---- IPv4 without DF ----
 
 ROUTE_MTU = 1300
