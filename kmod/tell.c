@@ -60,8 +60,8 @@ static bool xtun_mute4(const struct sk_buff *skb)
 
 	if (iph->frag_off & htons(IP_OFFSET) ||
 	    ipv4_is_zeronet(iph->saddr) || ipv4_is_lbcast(iph->saddr) ||
-	    ipv4_is_multicast(iph->saddr) || ipv4_is_multicast(iph->daddr) ||
-	    ipv4_is_lbcast(iph->daddr))
+	    ipv4_is_multicast(iph->saddr) || ipv4_is_zeronet(iph->daddr) ||
+	    ipv4_is_lbcast(iph->daddr) || ipv4_is_multicast(iph->daddr))
 		return true;
 	if (iph->protocol != IPPROTO_ICMP)
 		return false;
@@ -79,7 +79,7 @@ static bool xtun_mute6(const struct sk_buff *skb)
 	__be16 frag;
 	int at;
 
-	if (ipv6_addr_any(&ip6h->saddr) ||
+	if (ipv6_addr_any(&ip6h->saddr) || ipv6_addr_any(&ip6h->daddr) ||
 	    ipv6_addr_is_multicast(&ip6h->saddr) ||
 	    ipv6_addr_is_multicast(&ip6h->daddr))
 		return true;

@@ -194,7 +194,8 @@ MUTE = {
         ("a later fragment", {"frag": 3}, lambda: b"datadata"),
         *((f"from {src}", {"src": src}, datagram)
           for src in ("0.0.0.0", "255.255.255.255", "224.0.0.9")),
-        *((f"to {dst}", {"dst": dst}, datagram) for dst in ("255.255.255.255", "224.0.0.9")),
+        *((f"to {dst}", {"dst": dst}, datagram)
+          for dst in ("0.0.0.0", "255.255.255.255", "224.0.0.9")),
     ],
     "v6": [
         *((f"ICMPv6 {kind}", {}, lambda kind=kind: icmp6(kind) / bytes(48))
@@ -204,8 +205,7 @@ MUTE = {
         ("ICMPv6 1 in a fragment", {}, lambda: pkt.IPv6ExtHdrFragment(m=1, nh=58) / icmp6(1)),
         ("a later fragment", {}, lambda: pkt.IPv6ExtHdrFragment(offset=3, nh=17) / b"datadata"),
         *((f"from {src}", {"src": src}, datagram) for src in ("::", "ff02::5")),
-        ("to ff02::5", {"dst": "ff02::5"}, datagram),
-        ("to ff0e::5", {"dst": "ff0e::5"}, datagram),
+        *((f"to {dst}", {"dst": dst}, datagram) for dst in ("::", "ff02::5", "ff0e::5")),
     ],
 }
 KINDS = [(words, f"{where}IP", family) for words, where in (
