@@ -10,6 +10,7 @@
 #include <net/dst_metadata.h>
 #include <net/icmp.h>
 #include <net/inetpeer.h>
+#include <net/ip.h>
 #include <net/ip6_checksum.h>
 #include <net/ipv6.h>
 #include <net/l3mdev.h>
@@ -207,25 +208,40 @@ static void xtun_turn_l2(struct sk_buff *err, const struct sk_buff *skb,
 	memcpy(eth->h_source, eth_hdr(skb)->h_dest, ETH_ALEN);
 }
 
-/* The stack's own limits of errors to one host, for those in frames too. */
-static bool xtun_frame_allowed(const struct xtun_cx *cx, u8 type)
+static bool xtun_type_limited(const struct net *net, __be16 proto, u8 type)
+{
+	if (proto == htons(ETH_P_IP))
+		return BIT(type) & READ_ONCE(net->ipv4.sysctl_icmp_ratemask);
+	return test_bit(type, net->ipv6.sysctl.icmpv6_ratemask);
+}
+
+static bool xtun_sender_allowed(const struct xtun_cx *cx)
 {
 	struct net *net = dev_net(cx->tun->dev);
 	struct inetpeer_addr sender;
 
 	if (cx->proto == htons(ETH_P_IP)) {
-		if (!(BIT(type) & READ_ONCE(net->ipv4.sysctl_icmp_ratemask)))
-			return true;
 		inetpeer_set_addr_v4(&sender, ip_hdr(cx->skb)->saddr);
 		sender.a4.vif = l3mdev_master_ifindex(cx->tun->dev);
 		return xtun_inetpeer_allows(net->ipv4.peers, &sender,
 					    READ_ONCE(net->ipv4.sysctl_icmp_ratelimit));
 	}
-	if (!test_bit(type, net->ipv6.sysctl.icmpv6_ratemask))
-		return true;
 	inetpeer_set_addr_v6(&sender, &ipv6_hdr(cx->skb)->saddr);
 	return xtun_inetpeer_allows(net->ipv6.peers, &sender,
 				    READ_ONCE(net->ipv6.sysctl.icmpv6_time));
+}
+
+/* The stack's own limits, of all errors and of those to one host, in its order. */
+static bool xtun_frame_allowed(const struct xtun_cx *cx, u8 type)
+{
+	struct net *net = dev_net(cx->tun->dev);
+
+	if (!xtun_type_limited(net, cx->proto, type))
+		return true;
+	if (!xtun_icmp_global_allow(net) || !xtun_sender_allowed(cx))
+		return false;
+	xtun_icmp_global_consume(net);
+	return true;
 }
 
 /*

@@ -411,4 +411,29 @@ def limited(bench, words, family, sender, number):
     sent.told(answers[:1], errors.HOST[kind])
 
 
+PER_SECOND = "net.ipv4.icmp_msgs_per_sec"       # of IPv6's messages as well
+
+
+@ktap.table("{1} over {0}: {2} is told nothing that the host's limit of all errors forbids", [
+    (family, *encap) for family in FAMILIES for encap in FEW])
+def limited_in_all(bench, family, words, sender):
+    tunnel = bench.tunnel(words, family)
+    kind, _ = errors.SENDERS[sender]
+    try:
+        before = tunnel.ns.sysctl(PER_SECOND)
+    except FileNotFoundError:
+        ktap.skip("the limit is the machine's")
+    ktap.defer(tunnel.ns.sysctl, {**errors.UNLIMITED, PER_SECOND: before})
+    tunnel.ns.sysctl({**errors.LIMITED, "net.ipv4.icmp_ratelimit": 0,
+                      "net.ipv6.icmp.ratelimit": 0, PER_SECOND: 0})
+    sent = bench.send(tunnel, sender)
+    # One counts as none to two; there may be 50 left.
+    bench.answers(tunnel, *([errors.unreachable(sent)] * 200))
+    ktap.eq(bench.answers(tunnel, errors.unreachable(sent)), [], "errors beyond the limit")
+    tunnel.ns.sysctl({PER_SECOND: 1000})
+    answers = ktap.wait_for(lambda: bench.answers(tunnel, errors.unreachable(sent)),
+                            "an error when the limit allows it")
+    sent.told(answers, errors.HOST[kind])
+
+
 ktap.main(setup)

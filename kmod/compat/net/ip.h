@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The limit of all ICMP messages is of each netns from 6.12 on, and an error that
+ * another limit forbids does not count; stable kernels have taken both over.
+ */
+#ifndef _XTUN_COMPAT_NET_IP_H
+#define _XTUN_COMPAT_NET_IP_H
+
+#include_next <net/ip.h>
+
+static inline bool xtun_icmp_global_allow(struct net *net)
+{
+#ifdef XTUN_HAVE_ICMP_GLOBAL_NET
+	return icmp_global_allow(net);
+#else
+	return icmp_global_allow();
+#endif
+}
+
+/* An error is sent that xtun_icmp_global_allow() has allowed. */
+static inline void xtun_icmp_global_consume(struct net *net)
+{
+#ifdef XTUN_HAVE_ICMP_GLOBAL_NET
+	icmp_global_consume(net);
+#elif defined(XTUN_HAVE_ICMP_GLOBAL_CONSUME)
+	icmp_global_consume();
+#endif
+}
+
+#endif /* _XTUN_COMPAT_NET_IP_H */
