@@ -303,6 +303,16 @@ static bool xtun_have_route(const struct xtun_cx *cx)
 	return true;
 }
 
+/* The stack chooses the path of an error by an ICMPv6 header that it expects at
+ * the transport header, which what comes from a quote does not have.
+ */
+static void xtun_have_transport(struct sk_buff *skb)
+{
+	if (!skb_transport_header_was_set(skb))
+		skb_set_transport_header(skb, skb_network_offset(skb) +
+					      sizeof(struct ipv6hdr));
+}
+
 /*
  * The error goes to the source that the packet has here. If that is not who has
  * sent it, because of NAT on the way to this device, the error's own way out
@@ -315,6 +325,7 @@ static void xtun_tell_routed(const struct xtun_cx *cx,
 	struct ip_options opt = {};
 
 	if (cx->proto == htons(ETH_P_IPV6)) {
+		xtun_have_transport(cx->skb);
 		if (ipv6_mod_enabled())
 			__icmpv6_send(cx->skb, as->type, as->code, mtu, &parm);
 	} else if (xtun_have_route(cx)) {
@@ -425,6 +436,7 @@ int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu)
  */
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset)
 {
+	xtun_have_transport(cx->skb);
 	icmpv6_ndo_send(cx->skb, ICMPV6_PARAMPROB, ICMPV6_HDR_FIELD, offset);
 	return xtun_drop(cx->tun, cx->skb, XTUN_TX_ENCAP_LIMIT);
 }
