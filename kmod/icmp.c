@@ -590,7 +590,7 @@ static enum xtun_verdict xtun_back_act(struct xtun_back *b)
 	case XTUN_KIND_TOO_BIG:
 		return xtun_back_too_big(b);
 	case XTUN_KIND_REDIRECT:
-		xtun_route_redirect(b->cx.conf, b->skb, b->quote.ipproto);
+		xtun_route_redirect(b->cx.conf, b->skb);
 		fallthrough;
 	case XTUN_KIND_REASSEMBLY:
 	case XTUN_KIND_SOURCE_QUENCH:

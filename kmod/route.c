@@ -19,6 +19,14 @@
 
 #include "xtun.h"
 
+/* What packets inherit does not choose the route: one is cached. */
+static u8 xtun_route_tos(const struct xtun_conf *conf)
+{
+	if (conf->p.tos == XTUN_TOS_INHERIT)
+		return 0;
+	return conf->p.family == AF_INET ? RT_TOS(conf->p.tos) : conf->p.tos;
+}
+
 static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
 				      union nf_inet_addr *saddr,
 				      const union nf_inet_addr *daddr)
@@ -29,12 +37,9 @@ static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
 		.flowi4_oif = conf->p.link,
 		.flowi4_mark = conf->p.fwmark,
 		.flowi4_proto = conf->ops->wire->ipproto ?: IPPROTO_IPIP,
+		.flowi4_tos = xtun_route_tos(conf),
 	};
 	struct rtable *rt;
-
-	/* What packets inherit does not choose the route: one is cached. */
-	if (conf->p.tos != XTUN_TOS_INHERIT)
-		fl4.flowi4_tos = RT_TOS(conf->p.tos);
 
 	rt = ip_route_output_flow(conf->tun->net, &fl4, NULL);
 	if (IS_ERR(rt))
@@ -66,14 +71,13 @@ static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
 				      union nf_inet_addr *saddr,
 				      const union nf_inet_addr *daddr)
 {
-	u32 tos = conf->p.tos == XTUN_TOS_INHERIT ? 0 : conf->p.tos;
 	struct flowi6 fl6 = {
 		.daddr = daddr->in6,
 		.saddr = saddr->in6,
 		.flowi6_oif = conf->p.link,
 		.flowi6_mark = conf->p.fwmark,
 		.flowi6_proto = conf->ops->wire->ipproto ?: IPPROTO_IPV6,
-		.flowlabel = ip6_make_flowinfo(tos, 0),
+		.flowlabel = ip6_make_flowinfo(xtun_route_tos(conf), 0),
 	};
 	struct dst_entry *dst;
 
@@ -205,18 +209,50 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 	return link ? READ_ONCE(link->mtu) : 0;
 }
 
-/* As the header at the data says, which the tunnel has sent itself. */
-static void xtun_quoted_addrs(const struct sk_buff *skb, u8 family,
-			      union nf_inet_addr *saddr,
-			      union nf_inet_addr *daddr)
+/* The peer, as the header at the data says, which the tunnel has sent itself. */
+static union nf_inet_addr xtun_quoted_peer(const struct sk_buff *skb, u8 family)
 {
-	if (family == AF_INET) {
-		saddr->ip = ((const struct iphdr *)skb->data)->saddr;
-		daddr->ip = ((const struct iphdr *)skb->data)->daddr;
+	union nf_inet_addr peer = {};
+
+	if (family == AF_INET)
+		peer.ip = ((const struct iphdr *)skb->data)->daddr;
+	else
+		peer.in6 = ((const struct ipv6hdr *)skb->data)->daddr;
+	return peer;
+}
+
+/* The route that a tunnel's packets to a peer take now. */
+static struct dst_entry *xtun_route_now(const struct xtun_conf *conf,
+					const union nf_inet_addr *peer)
+{
+	union nf_inet_addr saddr = conf->p.local;
+
+	return xtun_route_lookup(conf, &saddr, peer);
+}
+
+/*
+ * The kernel corrects the route that it finds with what an error quotes. That
+ * has a source and a TOS which the tunnel's own lookup had not: a copy of the
+ * error says what it had.
+ */
+static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
+					    const struct sk_buff *skb)
+{
+	struct sk_buff *copy = skb_copy(skb, GFP_ATOMIC);
+	struct iphdr *iph;
+
+	if (!copy)
+		return NULL;
+	copy->mark = conf->p.fwmark;
+	if (conf->p.family == AF_INET) {
+		iph = (struct iphdr *)copy->data;
+		iph->saddr = conf->p.local.ip;
+		iph->tos = xtun_route_tos(conf);
 	} else {
-		saddr->in6 = ((const struct ipv6hdr *)skb->data)->saddr;
-		daddr->in6 = ((const struct ipv6hdr *)skb->data)->daddr;
+		ipv6_change_dsfield((struct ipv6hdr *)copy->data, 0,
+				    xtun_route_tos(conf));
 	}
+	return copy;
 }
 
 static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
@@ -240,52 +276,63 @@ static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
  * Return: @mtu, not less than the least that is believed (RFC 8201 section 4,
  * and net.ipv4.route.min_pmtu).
  */
-u32 xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
+u32 xtun_route_learn(const struct xtun_conf *conf, const struct sk_buff *skb,
 		     u32 mtu)
 {
-	u16 network_header = skb->network_header;
-	struct net_device *dev = skb->dev;
-	union nf_inet_addr saddr, daddr;
+	union nf_inet_addr peer = xtun_quoted_peer(skb, conf->p.family);
+	struct sk_buff *error;
 	struct dst_entry *dst;
-	u32 mark = skb->mark;
 
 	mtu = max(mtu, xtun_route_least_mtu(conf));
-	xtun_quoted_addrs(skb, conf->p.family, &saddr, &daddr);
-	dst = xtun_route_lookup(conf, &saddr, &daddr);
+	dst = xtun_route_now(conf, &peer);
 	if (IS_ERR(dst))
 		return mtu;
-
-	skb->dev = dst->dev;
-	skb->mark = conf->p.fwmark;
-	skb_reset_network_header(skb);
-	dst->ops->update_pmtu(dst, NULL, skb, mtu, false);
-	skb->network_header = network_header;
-	skb->mark = mark;
-	skb->dev = dev;
+	error = xtun_error_as_routed(conf, skb);
+	if (error) {
+		error->dev = dst->dev;
+		skb_reset_network_header(error);
+		dst->ops->update_pmtu(dst, NULL, error, mtu, false);
+		consume_skb(error);
+	}
 	dst_release(dst);
 	return mtu;
+}
+
+/* ipv4_redirect() knows of no mark. */
+static void xtun_redirect4(const struct xtun_conf *conf, struct sk_buff *error)
+{
+	union nf_inet_addr peer = xtun_quoted_peer(error, AF_INET);
+	struct dst_entry *dst = xtun_route_now(conf, &peer);
+
+	if (IS_ERR(dst))
+		return;
+	dst->ops->redirect(dst, NULL, error);
+	dst_release(dst);
 }
 
 /**
  * xtun_route_redirect() - take a redirect of the route to a peer
  * @conf: the tunnel that has sent the quoted packet
  * @skb: an ICMP redirect, its data at the quoted outer header
- * @ipproto: protocol number in that header
  *
  * Whether it comes from the router in use is for the kernel to see.
  *
  * Context: BH disabled, RCU.
  */
-void xtun_route_redirect(const struct xtun_conf *conf, struct sk_buff *skb,
-			 u8 ipproto)
+void xtun_route_redirect(const struct xtun_conf *conf,
+			 const struct sk_buff *skb)
 {
+	struct sk_buff *error = xtun_error_as_routed(conf, skb);
 	struct net *net = conf->tun->net;
 
+	if (!error)
+		return;
 	if (conf->p.family == AF_INET)
-		ipv4_redirect(skb, net, conf->p.link, ipproto);
+		xtun_redirect4(conf, error);
 	else
-		ip6_redirect(skb, net, skb->dev->ifindex, conf->p.fwmark,
+		ip6_redirect(error, net, error->dev->ifindex, conf->p.fwmark,
 			     sock_net_uid(net, NULL));
+	consume_skb(error);
 }
 
 /* RFC 6040 section 4.1, normal mode: the inner ECN field is copied. */

@@ -747,10 +747,10 @@ enum xtun_reason xtun_route_out(struct xtun_cx *cx);
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf);
 int xtun_route_path(const struct xtun_conf *conf,
 		    const union nf_inet_addr *peer, struct xtun_path *path);
-u32 xtun_route_learn(const struct xtun_conf *conf, struct sk_buff *skb,
+u32 xtun_route_learn(const struct xtun_conf *conf, const struct sk_buff *skb,
 		     u32 mtu);
-void xtun_route_redirect(const struct xtun_conf *conf, struct sk_buff *skb,
-			 u8 ipproto);
+void xtun_route_redirect(const struct xtun_conf *conf,
+			 const struct sk_buff *skb);
 void xtun_route_ident(struct xtun_cx *cx);
 __be16 xtun_route_df(const struct xtun_cx *cx);
 int xtun_route_send(struct xtun_cx *cx);

@@ -779,6 +779,25 @@ def through_dev(lab, family, local_):
         bed_tunnel.push(inner)
 
 
+# What the quoted packet has, and the tunnel's lookup had not.
+ASIDE = [("tos inherit", "tos 0x10"), ("local any", "from {0.local}")]
+
+
+@ktap.table("{1} over {0}: a too-big is about the tunnel's route, not about that of rule {2}", [
+    (family, *row) for family in FAMILIES for row in ASIDE])
+def own_route(lab, family, words, rule):
+    bed_tunnel, _ = quoted(lab, "encap gre key 10", family)
+    bed_tunnel.set(words)
+    ktap.defer(bed_tunnel.set, f"tos 0 local {bed_tunnel.local}")
+    net.rule(bed_tunnel.ns, family, f"{rule.format(bed_tunnel)} table 100")
+    aside = f"{bed_tunnel.remote} via {bed_tunnel.peer.address(family)} dev under0 table 100"
+    bed_tunnel.ns.ip(f"route add {aside}")
+    ktap.defer(bed_tunnel.ns.ip, f"route del {aside}")
+    sent = bed_tunnel.out(pkt.inner("v4", data=bytes(1380), tos=0x10))
+    bed_tunnel.peer.send(too_big(bed_tunnel, sent, NARROW))
+    learned(bed_tunnel, NARROW)
+
+
 # ---- TCP ----
 
 @ktap.table("{0} over {1}: TCP goes on when the path narrows", [*EACH, ("encap gre", "v6")])

@@ -334,15 +334,38 @@ GATEWAYS = {
 @ktap.table("a redirect corrects the route of {1} over {0}", [
     (family, words) for family in FAMILIES for words in ("encap ip", ALL, NVGRE)])
 def redirect(bench, family, words):
-    tunnel = bench.tunnel(f"{words} ttl 63", family)
-    first, other, mac = GATEWAYS[family]
+    redirected(bench, bench.tunnel(f"{words} ttl 63", family), "")
+
+
+@ktap.table("a redirect corrects the route of a mark, {1} over {0}", [
+    (family, words) for family in FAMILIES for words in ("encap ip", ALL)])
+def redirect_mark(bench, family, words):
+    tunnel = bench.tunnel(f"{words} fwmark 7", family)
+    net.rule(tunnel.ns, family, "fwmark 7 table 100")
+    redirected(bench, tunnel, "table 100")
+
+
+@ktap.table("a redirect corrects the tunnel's route, not that of a TOS it inherits, {1} over {0}", [
+    (family, words) for family in FAMILIES for words in ("encap ip", ALL)])
+def redirect_tos(bench, family, words):
+    tunnel = bench.tunnel(f"{words} tos inherit", family)
+    net.rule(tunnel.ns, family, "tos 0x10 table 100")
+    aside = f"{tunnel.remote} via {bench.bed.peer.address(family)} dev under0 table 100"
+    tunnel.ns.ip(f"route add {aside}")
+    ktap.defer(tunnel.ns.ip, f"route del {aside}")
+    redirected(bench, tunnel, "", tos=0x10)
+
+
+def redirected(bench, tunnel, table, **words):
+    """The gateway in this table is replaced by another."""
+    first, other, mac = GATEWAYS[tunnel.family]
     ns = tunnel.ns
     ns.sysctl({"net.ipv4.conf.all.accept_redirects": 1})
+    route = f"{tunnel.remote} via {first} dev under0 {table}"
     ns.ip(bench.bed.peer.neighbour_line(first),
-          f"neigh replace {other} lladdr {mac} dev under0 nud permanent",
-          f"route add {tunnel.remote} via {first} dev under0")
-    ktap.defer(ns.ip, f"route del {tunnel.remote} via {first} dev under0")
-    sent = bench.send(tunnel, "bridged IPv4")
+          f"neigh replace {other} lladdr {mac} dev under0 nud permanent", f"route add {route}")
+    ktap.defer(ns.ip, f"route del {route}")
+    sent = bench.send(tunnel, "bridged IPv4", **words)
     with errors.moves(tunnel, err_redirect=1):
         ktap.eq(bench.answers(tunnel, redirection(tunnel, sent, first, other, mac)), [],
                 "errors to the sender")

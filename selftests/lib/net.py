@@ -670,6 +670,13 @@ def peer(offloads=False, mtu=1500, second=None):
     return Peer(offloads, mtu, second)
 
 
+def rule(ns, family, words):
+    """A rule of routing, which most packets escape, until the scope ends."""
+    command = ("ip", family.replace("v", "-"), "rule")
+    ns.check(*command, "add", *words.split())
+    ktap.defer(ns.check, *command, "del", *words.split())
+
+
 def is_chatter(packet):
     """Neither IP nor IPv6, or a word of MLD, IGMP or neighbour discovery."""
     if len(packet) < 20:
