@@ -556,8 +556,10 @@ static enum xtun_verdict xtun_back_too_big(struct xtun_back *b)
 	}
 	before = xtun_path_mtu(b->cx.conf, &b->match.remote);
 	mtu = xtun_route_learn(b->cx.conf, b->skb, b->icmp->info);
-	xtun_peer_mtu(tun, &b->match.remote, &b->from, mtu);
-	xtun_back_end(b, XTUN_ERR_TOO_BIG, mtu);
+	/* What is in force may be less than this error's, and from another. */
+	if (mtu >= b->icmp->info)
+		xtun_peer_mtu(tun, &b->match.remote, &b->from, mtu);
+	xtun_back_end(b, XTUN_ERR_TOO_BIG, b->icmp->info);
 	xtun_notify_path(b->cx.conf, &b->match.remote, before);
 	if (!b->cx.skb)
 		return XTUN_ERR_OURS;

@@ -230,6 +230,20 @@ static struct dst_entry *xtun_route_now(const struct xtun_conf *conf,
 	return xtun_route_lookup(conf, &saddr, peer);
 }
 
+/* Path MTU to a peer as it is now, or 0 without a route. */
+static u32 xtun_route_mtu(const struct xtun_conf *conf,
+			  const union nf_inet_addr *peer)
+{
+	struct dst_entry *dst = xtun_route_now(conf, peer);
+	u32 mtu;
+
+	if (IS_ERR(dst))
+		return 0;
+	mtu = dst_mtu(dst);
+	dst_release(dst);
+	return mtu;
+}
+
 /*
  * The kernel corrects the route that it finds with what an error quotes. That
  * has a source and a TOS which the tunnel's own lookup had not: a copy of the
@@ -273,8 +287,8 @@ static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
  * ip6_update_pmtu() does not insist on the device.
  *
  * Context: BH disabled, RCU.
- * Return: @mtu, not less than the least that is believed (RFC 8201 section 4,
- * and net.ipv4.route.min_pmtu).
+ * Return: what is in force then, but no more than @mtu, nor that if less than the
+ * least that is believed (RFC 8201 section 4, and net.ipv4.route.min_pmtu).
  */
 u32 xtun_route_learn(const struct xtun_conf *conf, const struct sk_buff *skb,
 		     u32 mtu)
@@ -295,7 +309,7 @@ u32 xtun_route_learn(const struct xtun_conf *conf, const struct sk_buff *skb,
 		consume_skb(error);
 	}
 	dst_release(dst);
-	return mtu;
+	return min_not_zero(mtu, xtun_route_mtu(conf, &peer));
 }
 
 /* ipv4_redirect() knows of no mark. */

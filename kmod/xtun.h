@@ -230,7 +230,8 @@ struct xtun_pcpu {
  * struct xtun_peer - what is known of the path to one remote end
  * @list: in the tunnel's peers
  * @addr: the remote end
- * @mtu: least path MTU in bytes that an error has told, 0 for none
+ * @mtu: path MTU in bytes that the last error has told which did not name more
+ *	than was in force, 0 for none
  * @mtu_from: who told it
  * @mtu_time: when, in jiffies
  * @errors: ICMP errors that were believed

@@ -101,6 +101,31 @@ def encap_limit(bench, words, sender):
     sent.told(answers, told("no host", sent))
 
 
+@ktap.table("too bigs over {0} about {1}: {2} is told what is in force, whatever the last says", [
+    (family, *encap) for family in FAMILIES for encap in FEW])
+def least(bench, family, words, sender):
+    tunnel = bench.tunnel(words, family)
+    ktap.defer(errors.forget, tunnel)
+    sent = bench.send(tunnel, sender, length=1400)
+    network = bench.bed.peer.address(family)[:-1]
+    kind, code = errors.TOO_BIG[family]
+    for last, mtu, in_force, origin in ((11, 1400, 1400, 11), (12, 1350, 1350, 12),
+                                        (13, 1400, 1350, 12), (14, 1350, 1350, 14)):
+        error = pkt.icmp(family, f"{network}{last}", tunnel.local, kind, code, mtu,
+                         sent.outer[:errors.MOST[family] - errors.HEADERS[family]])
+        sent.told(bench.answers(tunnel, error), told("too big", sent), room(sent, in_force))
+        ktap.holds(tunnel.ns.tunctl("path", tunnel.dev)[0]["path"], {
+            "mtu": in_force, "learned-mtu": in_force, "learned-from": f"{network}{origin}",
+            "last-from": f"{network}{last}"}, f"the path after {mtu}")
+    # Once it is forgotten, so is who had told less.
+    errors.forget(tunnel)
+    sent.told(bench.answers(tunnel, errors.too_big(sent, 1400)), told("too big", sent),
+              room(sent, 1400))
+    ktap.holds(tunnel.ns.tunctl("path", tunnel.dev)[0]["path"], {
+        "mtu": 1400, "learned-mtu": 1400, "learned-from": bench.bed.peer.address(family)},
+        "the path anew")
+
+
 # ---- the quote ----
 
 @ktap.table("{1} over {0}: {2} is told as much as was quoted", [
