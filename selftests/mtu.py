@@ -444,17 +444,34 @@ def echo_replies(lab, words, family):
                   f"a reply of {size} bytes from {address}")
 
 
-@ktap.table("{0} over {1}: TCP crosses a narrow path from where lo is down", EACH)
-def without_lo(lab, words, family):
-    path = lab.path
-    forget(path)
+def without_lo(path, words, family):
     inside = net.Namespace("inside")
     tunnel(path.ingress, path.egress, words, family, inside)
     inside.ip("link set lo down")
+    return inside, None
+
+
+def in_vrf(path, words, family):
+    path.ingress.device("red", "type vrf table 1000")
+    ktap.defer(path.ingress.ip, "link del red")
+    tunnel(path.ingress, path.egress, words, family)
+    path.ingress.ip("link set t0 master red", net.address_line("t0", "fd00:9::1/64"))
+    return path.ingress, "red"
+
+
+DEAF = {"where lo is down": without_lo, "a VRF": in_vrf}
+
+
+@ktap.table("{0} over {1}: TCP crosses a narrow path from {2}", [
+    (*row, where) for row in EACH for where in DEAF])
+def deaf(lab, words, family, where):
+    path = lab.path
+    forget(path)
+    src, dev = DEAF[where](path, words, family)
     # The far end does not know, and asks for long segments.
     ktap.defer(path.narrow, 1500)
     path.r.ip(f"link set right mtu {NARROW}")
-    bulks = [traffic.Bulk(inside, path.egress, address, 1 << 20)
+    bulks = [traffic.Bulk(src, path.egress, address, 1 << 20, dev=dev)
              for address in ("10.9.0.2", "fd00:9::2")]
     for bulk in bulks:
         bulk.finish(30)

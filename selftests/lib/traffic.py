@@ -200,12 +200,14 @@ class Bulk:
     Every byte is compared where it arrives.
     """
 
-    def __init__(self, src, dst, address, nbytes, source=""):
+    def __init__(self, src, dst, address, nbytes, source="", dev=None):
         family = net.family_of(address)
         listener = dst.socket(family, socket.SOCK_STREAM)
         listener.bind((address, 0))
         listener.listen()
         sender = src.socket(family, socket.SOCK_STREAM)
+        if dev:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, dev.encode())
         if source:
             sender.bind((source, 0))
         self.nbytes = nbytes
