@@ -516,8 +516,14 @@ def widens(lab, words, family):
         bulk.progress(1 << 16)
     for mtu in (trouble.NARROW, 1500):
         path.narrow(mtu)
-        ktap.wait_for(lambda: segments(path.a) == [mtu - headers(words, family)] * 2,
-                      f"connections that use an MTU of {mtu} outside, not {segments(path.a)}", 60)
+        try:
+            ktap.wait_for(lambda: segments(path.a) == [mtu - headers(words, family)] * 2,
+                          f"connections that use an MTU of {mtu} outside", 60)
+        except ktap.Failed:
+            for ns, command in ((path.a, "ss -tin"), (path.ingress, "tunctl path t0"),
+                                (path.ingress, "tunctl stats t0")):
+                ktap.diag(ns.check(*command.split()))
+            raise
         for bulk in bulks:
             bulk.progress(1 << 16)
 
