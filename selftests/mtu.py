@@ -797,7 +797,7 @@ def through_dev(lab, family, local_):
 
 
 # What the quoted packet has, and the tunnel's lookup had not.
-ASIDE = [("tos inherit", "tos 0x10"), ("local any", "from {0.local}")]
+ASIDE = [("tos inherit", "tos 0x10"), ("local any", "from LOCAL")]
 
 
 @ktap.table("{1} over {0}: a too-big is about the tunnel's route, not about that of rule {2}", [
@@ -806,7 +806,7 @@ def own_route(lab, family, words, rule):
     bed_tunnel, _ = quoted(lab, "encap gre key 10", family)
     bed_tunnel.set(words)
     ktap.defer(bed_tunnel.set, f"tos 0 local {bed_tunnel.local}")
-    net.rule(bed_tunnel.ns, family, f"{rule.format(bed_tunnel)} table 100")
+    net.rule(bed_tunnel.ns, family, f"{rule.replace('LOCAL', bed_tunnel.local)} table 100")
     aside = f"{bed_tunnel.remote} via {bed_tunnel.peer.address(family)} dev under0 table 100"
     bed_tunnel.ns.ip(f"route add {aside}")
     ktap.defer(bed_tunnel.ns.ip, f"route del {aside}")
