@@ -13,29 +13,11 @@ import socket
 import struct
 
 from lib import errors, ktap, net, pkt, traffic, trouble
-
-FAMILIES = ("v4", "v6")
-ALL = "encap gre key 7 csum seq"
-NVGRE = "encap nvgre key 5000"
-GRE_ETH = "encap gre payload eth"
-KINDS = ("encap ip", ALL, GRE_ETH, NVGRE)
-# One of each kind and both families of the underlay.
-EACH = tuple(zip(KINDS, ("v4", "v6", "v6", "v4")))
-# Bytes of the encapsulation, an inner Ethernet header among them.
-ENCAPSULATION = {"encap ip": 0, ALL: 16, GRE_ETH: 4 + 14, NVGRE: 8 + 14}
+from lib.trouble import ALL, EACH, FAMILIES, KINDS, headers
 
 # More DSCPs: of what the ingress's own filter rejects, and of what r passes on
 # the first fragment only.
 REJECTED_HERE, FRAGMENT_LOST = 60, 61
-
-
-def is_eth(words):
-    return words in (GRE_ETH, NVGRE)
-
-
-def headers(words, family):
-    """Bytes that an outer packet is longer."""
-    return trouble.HEADER[family] + ENCAPSULATION[words]
 
 
 class Tunnel:
@@ -57,7 +39,7 @@ class Tunnel:
         for inner, bits in (("v4", 24), ("v6", 64)):
             address = self.target(inner)
             yield net.address_line(self.dev, f"{address[:-1]}1/{bits}")
-            if is_eth(self.words):
+            if self.words in trouble.ETH:
                 yield f"neigh add {address} lladdr 02:00:00:00:00:02 dev {self.dev} nud permanent"
 
 
@@ -508,6 +490,8 @@ def widens(lab, words, family):
             ktap.defer(ns.sysctl, {key: ns.sysctl(key)})
             ns.sysctl({key: 1})
     pair(lab, words, family)
+    # What was learned before is not forgotten so soon.
+    lab.underlay.forget(family)
     ktap.defer(path.a.check, *DELAY)
     ktap.defer(path.narrow, 1500)
     path.a.check(*"tc qdisc replace dev lan0 root netem rate 30mbit".split())

@@ -9,15 +9,7 @@ import socket
 import struct
 
 from lib import capture, errors, ktap, net, pkt, traffic, trouble
-
-FAMILIES = ("v4", "v6")
-ALL = "encap gre key 7 csum seq"
-NVGRE = "encap nvgre key 5000"
-GRE_ETH = "encap gre payload eth"
-KINDS = ("encap ip", ALL, GRE_ETH, NVGRE)
-EACH = tuple(zip(KINDS, ("v4", "v6", "v6", "v4")))
-# Bytes of the encapsulation, an inner Ethernet header among them.
-ENCAPSULATION = {"encap ip": 0, ALL: 16, GRE_ETH: 4 + 14, NVGRE: 8 + 14}
+from lib.trouble import EACH, FAMILIES, KINDS
 
 PEERS = {family: trouble.peer(family, 1) for family in FAMILIES}
 
@@ -121,7 +113,7 @@ class Lab:
 
 def peer_lines(words, targets, dev):
     """Neighbours, where there are any, that nobody has to ask for."""
-    if words not in (GRE_ETH, NVGRE):
+    if words not in trouble.ETH:
         return []
     return [f"neigh replace {address} lladdr {FAR_MAC} dev {dev} nud permanent"
             for address in targets.values()]
@@ -294,7 +286,7 @@ class Bridge(Scene):
         targets = {"v4": f"10.3.{number}.2", "v6": f"fd00:3:{number}::2"}
         a.ip(net.address_line(dev, targets["v4"][:-1] + "1/24"),
              net.address_line(dev, targets["v6"][:-1] + "1/64"),
-             *peer_lines(GRE_ETH, targets, dev))
+             *peer_lines(trouble.ETH[0], targets, dev))
         # As if from the destination.
         self.places["bridged"] = Place(
             a, trouble.Wire(a, dev), {family: [target] for family, target in targets.items()},
@@ -339,7 +331,7 @@ def rows():
     """Those of one scene with the same tunnel follow each other."""
     for scene in SCENES:
         for words in KINDS:
-            if "bridge" in scene and words not in (GRE_ETH, NVGRE):
+            if "bridge" in scene and words not in trouble.ETH:
                 continue
             for family in FAMILIES:
                 for name in (place for which, place in PLACES if which == scene):
@@ -351,17 +343,17 @@ def rows():
 @ktap.table("{0}: {4}: a sender of {5}, {1}, through {2} over {3}", list(rows()))
 def told(lab, scene, name, words, family, cause, inner):
     place = lab.place(scene, name, words, family)
-    headers = trouble.HEADER[family] + ENCAPSULATION[words] + place.extra
+    longer = trouble.headers(words, family) + place.extra
     target, own = place.targets[inner], place.own[inner]
     place.wire.clear()
     info = 0
     options = {**place.options(inner), "dscp": trouble.DSCP[family].get(cause, 0)}
     if cause == "a narrow link":
-        info = trouble.NARROW - headers
+        info = trouble.NARROW - longer
         error = trouble.TOO_BIG[inner]
         lab.underlay.forget(family)
         lab.scene.forget()
-        data = bytes(1500 - headers - trouble.HEADER[inner] - 8)
+        data = bytes(1500 - longer - trouble.HEADER[inner] - 8)
         senders = [trouble.Udp(place.ns, target, data, "probe", **options)]
     else:
         if cause == "a TTL that runs out":
@@ -375,7 +367,7 @@ def told(lab, scene, name, words, family, cause, inner):
             senders.append(trouble.Tcp(place.ns, target, **options))
     for sender in senders:
         sender.told(error, own, info)
-    seen = place.wire.told(target, error, own, place.hops, info, (family, headers))
+    seen = place.wire.told(target, error, own, place.hops, info, (family, longer))
     if "bridge" in scene:
         from_destination(lab, seen)
     if "masquerade" in scene:
@@ -451,7 +443,7 @@ def alike(lab, words, family, kind, inner):
 # ---- frames ----
 
 @ktap.table("{0} over {1}: a frame without IP is not answered", [
-    (words, family) for words in (GRE_ETH, NVGRE) for family in FAMILIES])
+    (words, family) for words in trouble.ETH for family in FAMILIES])
 def no_ip(lab, words, family):
     place = lab.place("bridge", "bridged", words, family)
     link = lab.a.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -475,7 +467,7 @@ def no_ip(lab, words, family):
 
 
 @ktap.table("{0} over {1}: the system's limit of errors to a bridged sender of {2} holds", [
-    (*row, inner, 10 + number) for number, row in enumerate(((GRE_ETH, "v6"), (NVGRE, "v4")))
+    (*row, inner, 10 + number) for number, row in enumerate(zip(trouble.ETH, ("v6", "v4")))
     for inner in FAMILIES])
 def limits(lab, words, family, inner, last):
     place = lab.place("bridge", "bridged", words, family)

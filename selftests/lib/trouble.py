@@ -165,12 +165,16 @@ class Underlay:
         path.r.check("nft", "-f", "-", text="\n".join(map(self._rules, ("v4", "v6"))))
 
     def _neighbours(self):
-        """Who does not answer is given up soon."""
+        """Who does not answer is given up soon, and who is there is known."""
         for ns, dev in ((self.r, "side"), (self.path.ingress, "under0")):
             for which in ("ipv4", "ipv6"):
                 ns.sysctl({f"net.{which}.neigh.{dev}.retrans_time_ms": 10,
                            f"net.{which}.neigh.{dev}.mcast_solicit": 1})
-        self.r.ip(*(f"neigh add {address} lladdr 02:00:00:00:00:fd dev left nud permanent"
+        self.path.ingress.ip(*(f"neigh replace {address} lladdr {self.r.mac('left').hex(':')} "
+                               "dev under0 nud permanent" for address in GATEWAY.values()))
+        self.r.ip(f"neigh replace fe80::2 lladdr {self.r2.mac('side').hex(':')} dev side "
+                  "nud permanent",
+                  *(f"neigh add {address} lladdr 02:00:00:00:00:fd dev left nud permanent"
                     for address in BETTER.values()),
                   "addr add 198.51.101.1/32 dev lo",
                   "route add 198.51.101.2 via inet6 fe80::2 dev side",
@@ -215,6 +219,23 @@ class Underlay:
             self.path.ingress.ip(*(f"route {what} {prefix} via {GATEWAY[which]}"
                                    for prefix in (NETS[which], "2001:db8:2::/64")
                                    for what in ("del", "add")))
+
+
+# ---- what they send through ----
+
+FAMILIES = ("v4", "v6")
+ALL = "encap gre key 7 csum seq"
+ETH = ("encap gre payload eth", "encap nvgre key 5000")
+KINDS = ("encap ip", ALL, *ETH)
+# One of each kind and both families of the underlay.
+EACH = tuple(zip(KINDS, ("v4", "v6", "v6", "v4")))
+# Bytes of the encapsulation, an inner Ethernet header among them.
+_ENCAPSULATION = dict(zip(KINDS, (0, 16, 4 + 14, 8 + 14)))
+
+
+def headers(words, family):
+    """Bytes that an outer packet is longer."""
+    return HEADER[family] + _ENCAPSULATION[words]
 
 
 # ---- who sends ----
