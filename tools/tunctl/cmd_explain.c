@@ -287,7 +287,7 @@ static void tunnel_out_text(const struct story *s)
 	if (s->has_path)
 		path_text(&s->path, "    ");
 	else if (s->peer.family)
-		puts("    path: not told; the underlay may be in a netns where you are not privileged");
+		puts("    path: not told; in the underlay you are not privileged");
 	counters_walk(s->stats, counter_text, &any);
 	puts(any ? "" : "    counters: none");
 }
