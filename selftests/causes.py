@@ -105,13 +105,14 @@ class Lab:
             f"""table {table} own {{
                 chain out {{
                     type filter hook output priority 0;
-                    oifname "t*" {chatter} drop
+                    {drops}
                     oifname under0 {table} dscp {REJECTED_HERE} reject with {icmp} type {code}
                 }}
-            }}""" for table, chatter, icmp, code in (
-                ("ip", "ip protocol igmp", "icmp", 13),
-                ("ip6", "icmpv6 type { mld-listener-report, mld-listener-done, "
-                        "mld2-listener-report }", "icmpv6", 1))))
+            }}""" for table, drops, icmp, code in (
+                ("ip", 'oifname "t*" ip protocol igmp drop', "icmp", 13),
+                ("ip6", "\n".join(f'oifname "t*" icmpv6 type {kind} drop' for kind in (
+                    "mld-listener-report", "mld-listener-done", "mld2-listener-report")),
+                 "icmpv6", 1))))
         self.path.r.check("nft", "-f", "-", text="\n".join(
             f"""table {table} fragments {{
                 chain on {{

@@ -196,7 +196,7 @@ class Masquerade(Plain):
     The error comes from the address that it went to before it was led back.
     """
 
-    rule = "masquerade"
+    rules = ["masquerade"]
     ports = range(1024, 65536)
 
     def build(self):
@@ -207,10 +207,11 @@ class Masquerade(Plain):
 
     def arrange(self, words):
         self.inside = capture.Capture(self.ns, "t0")
+        rules = "\n".join(f"oifname t0 {rule}" for rule in self.rules)
         self.ns.check("nft", "-f", "-", text=f"""table inet hide {{
             chain out {{
                 type nat hook postrouting priority 100;
-                oifname t0 {self.rule}
+                {rules}
             }}
         }}""")
 
@@ -224,7 +225,7 @@ class OtherPorts(Masquerade):
     """And each connection has another port."""
 
     ports = range(1024, 2048)           # never a socket's own choice
-    rule = f"meta l4proto {{ tcp, udp }} masquerade to :{ports[0]}-{ports[-1]}"
+    rules = [f"meta l4proto {proto} masquerade to :1024-2047" for proto in ("tcp", "udp")]
 
 
 class Moved(Scene):

@@ -195,7 +195,9 @@ class Underlay:
         table, field, icmp = {"v4": ("ip", "ip dscp", "icmp"),
                               "v6": ("ip6", "ip6 dscp", "icmpv6")}[which]
         causes = CAUSES[which].items()
-        marks = ", ".join(f"{DSCP[which][name]} : {DSCP[which][name]}"
+        # No map: 6.1's nf_tables is not clean with sets, which the debug kernel tells.
+        marks = "\n".join(f"iifname left {field} {DSCP[which][name]} "
+                          f"meta mark set {DSCP[which][name]}"
                           for name, cause in causes if cause.reject is None)
         rejects = "\n".join(f"iifname left {field} {DSCP[which][name]} "
                             f"reject with {icmp} type {cause.reject}"
@@ -203,7 +205,7 @@ class Underlay:
         return f"""table {table} trouble {{
             chain marks {{
                 type filter hook prerouting priority -150;
-                iifname left meta mark set {field} map {{ {marks} }}
+                {marks}
             }}
             chain rejects {{
                 type filter hook forward priority 0;
