@@ -190,11 +190,13 @@ class Host:
         return self.peer.recv(lambda packet: pkt.outer_fields(packet)["dst"] == peer,
                               f"a packet to {peer}")
 
-    def error(self, outer, kind, code, info=0, length=None):
-        """An ICMP error about an outer packet."""
+    def error(self, outer, kind, code, info=0, length=None, times=1):
+        """An ICMP error about an outer packet, and the same again."""
         body = struct.pack("!BBHI", kind, code, 0, info) + outer[:548 if length is None else length]
         body = body[:2] + struct.pack("!H", pkt.checksum(body)) + body[4:]
-        self.peer.send(pkt.ip("v4", self.peer.v4, self.ns.v4, body, 1))
+        packet = bytes(pkt.ip("v4", self.peer.v4, self.ns.v4, body, 1))
+        for _ in range(times):
+            self.peer.send(packet)
 
     def counted(self, name, count):
         ktap.wait_for(lambda: self.ns.counters(DEV)[name] == count, f"{name} {count}", 20)
@@ -357,8 +359,7 @@ def flood(_):
     host.client.ntf_subscribe("events")
     outer = host.sent(*host.via()[0])
     before = time.monotonic()
-    for _ in range(500):
-        host.error(outer, 3, 1)
+    host.error(outer, 3, 1, times=500)
     host.counted("err-relayed", 500)
     seconds = 2 + int(time.monotonic() - before)
     seen = events(host.client, "error-ntf", 50)
