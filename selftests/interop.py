@@ -5,24 +5,15 @@
 # and payload, both ways, with small packets and with TCP in bulk.
 #
 #	a  t0 (xtun) -- under0 ======== under0 -- t0, t1 (in-tree)  b
-import collections
 import errno
 import socket
 
-from lib import capture, ktap, net, traffic
+from lib import capture, ktap, net, peers, traffic
+from lib.peers import BOTH, BULK, INNER, Pair
 
 MODULES = ("ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre")
-BULK = 1 << 20
-
-# Addresses inside: of xtun, of the in-tree driver, and how long the prefix is.
-INNER = {"v4": ("10.9.0.1", "10.9.0.2", 24), "v6": ("fd00:9::1", "fd00:9::2", 64)}
-BOTH = tuple(INNER)
 
 VSID = 0x123456
-
-# family: of the underlay; words: of xtun; others: for each in-tree device its
-# words and the families that it carries.
-Pair = collections.namedtuple("Pair", "family words others")
 
 
 def ip_pairs():
@@ -83,125 +74,25 @@ LARGE_WORDS = ("sit mode any", "ip6tnl mode any encaplimit none",
 LARGE = [pair for pair in PAIRS if pair.others[0][0] in LARGE_WORDS]
 
 
-def text(pair):
-    others = " + ".join(words for words, _ in pair.others)
-    return f"{pair.words} over {pair.family} and {others}"
-
-
 def setup():
     net.load_module()
     net.need_modules(*MODULES, "veth")
     return net.two()
 
 
-def make(hosts, pair):
-    """Both ends, fresh: GRE's sequence numbers begin at 0."""
-    a, b = hosts
-    if " seq" in pair.words:
-        net.in_order(a, b)
-    near, far = getattr(a, pair.family), getattr(b, pair.family)
-    a.tunnel("t0", f"{pair.words} local {near} remote {far}",
-             *addresses(0, families(pair)))
-    ktap.defer(a.ip, "link del t0")
-    for number, (words, inside) in enumerate(pair.others):
-        b.device(f"t{number}", f"type {words} local {far} remote {near}",
-                 *addresses(1, inside))
-        ktap.defer(b.ip, f"link del t{number}")
-
-
-def addresses(end, inside):
-    return [f"{INNER[family][end]}/{INNER[family][2]}" for family in inside]
-
-
-def families(pair):
-    return [family for _, inside in pair.others for family in inside]
-
-
-def ways(hosts, pair):
-    """(from, to, address) in both directions of each family inside."""
-    for family in families(pair):
-        yield hosts.a, hosts.b, INNER[family][1]
-        yield hosts.b, hosts.a, INNER[family][0]
-
-
-@ktap.table("{1}", [(pair, text(pair)) for pair in PAIRS])
+@ktap.table("{1}", [(pair, peers.text(pair)) for pair in PAIRS])
 def talk(hosts, pair, _):
-    make(hosts, pair)
-    for src, dst, address in ways(hosts, pair):
-        ktap.true(traffic.ping(src, address), f"ping {address}")
-        # In one packet, and in fragments of the inner one.
-        for size in (1200, 4000):
-            traffic.udp_crosses(src, dst, address, size)
-        traffic.tcp_bulk(src, dst, address, BULK)
-    ktap.eq(hosts.a.drops("t0"), {}, "packets that xtun lost")
+    peers.talk(hosts, pair)
 
 
-# ---- large packets ----
-#
-# What stands for many segments is told by a packet socket: Frame.gso is their
-# size.  Outgoing on t0: xtun takes them from TCP.  Outgoing on under0: xtun
-# leaves cutting them to the underlay.  Incoming on t0: xtun delivers in one
-# what had come in many, or what had come in one.
-
-def bulk_seen(hosts, src, dst, address, *devs):
-    """What passes these devices of host a during a transfer."""
-    seen = [capture.Capture(hosts.a, dev) for dev in devs]
-    try:
-        traffic.tcp_bulk(src, dst, address, BULK)
-        for each in seen:
-            each.poll()
-        return [each.frames for each in seen]
-    finally:
-        for each in seen:
-            each.close()
-
-
-def offloads(hosts, state):
-    words = [word for name in ("tx", "tso", "gso") for word in (name, state)]
-    for ns in hosts:
-        ns.check("ethtool", "-K", "under0", *words)
-
-
-def is_large(frames, outgoing, what):
-    part = capture.large_share(frames, outgoing)
-    ktap.true(part > 0.5, f"{what}: {part:.0%} of the data was in large packets")
-
-
-@ktap.table("large packets: {1}", [(pair, text(pair)) for pair in LARGE])
+@ktap.table("large packets: {1}", [(pair, peers.text(pair)) for pair in LARGE])
 def large(hosts, pair, _):
-    make(hosts, pair)
-    for family in families(pair):
-        near, far = INNER[family][:2]
-        inner, outer = bulk_seen(hosts, hosts.a, hosts.b, far, "t0", "under0")
-        is_large(inner, True, f"{family} into the tunnel")
-        is_large(outer, True, f"{family} out of the tunnel, to the underlay")
-        inner, = bulk_seen(hosts, hosts.b, hosts.a, near, "t0")
-        is_large(inner, False, f"{family} out of the tunnel, from the underlay")
+    peers.large(hosts, pair)
 
 
-@ktap.table("large packets in segments: {1}", [(pair, text(pair)) for pair in LARGE])
+@ktap.table("large packets in segments: {1}", [(pair, peers.text(pair)) for pair in LARGE])
 def segments(hosts, pair, _):
-    """The underlay carries nothing that is larger than its MTU.
-
-    What a sends was cut after xtun put its headers on it, so that these are
-    in every segment; what b sends comes in segments and has to be merged.
-    """
-    offloads(hosts, "off")
-    ktap.defer(offloads, hosts, "on")
-    make(hosts, pair)
-    for family in families(pair):
-        near, far = INNER[family][:2]
-        inner, outer = bulk_seen(hosts, hosts.a, hosts.b, far, "t0", "under0")
-        is_large(inner, True, f"{family} into the tunnel")
-        ktap.eq(capture.large_share(outer, True), 0, "of the underlay's data, large packets")
-
-        # A packet socket on under0 would have clones of what it saw; those are
-        # not merged.  The device's own counter tells that all came in segments.
-        before = hosts.a.stats("under0")["rx_packets"]
-        inner, = bulk_seen(hosts, hosts.b, hosts.a, near, "t0")
-        count = hosts.a.stats("under0")["rx_packets"] - before
-        ktap.true(count >= BULK / 1500, f"{count} packets came in, one a segment")
-        is_large(inner, False, f"{family} out of the tunnel, merged")
+    peers.segments(hosts, pair)
 
 
 @ktap.table("sequence numbers count segments, over {0}", BOTH)
@@ -209,9 +100,9 @@ def sequence(hosts, family):
     """Each segment needs a number of its own, so they leave one by one."""
     kind = GRE_KINDS["ip", family]
     pair = Pair(family, "encap gre seq", [(f"{kind} {mirrored('seq', family)}", BOTH)])
-    make(hosts, pair)
-    inner, outer = bulk_seen(hosts, hosts.a, hosts.b, INNER["v4"][1], "t0", "under0")
-    is_large(inner, True, "into the tunnel")
+    peers.make(hosts, pair)
+    inner, outer = peers.bulk_seen(hosts, hosts.a, hosts.b, INNER["v4"][1], "t0", "under0")
+    peers.is_large(inner, True, "into the tunnel")
     ktap.eq(capture.large_share(outer, True), 0, "of the underlay's data, large packets")
 
 
@@ -233,7 +124,7 @@ def nvgre_in(hosts, family):
     kind = GRE_KINDS["eth", family]
     limit = " encaplimit none" if family == "v6" else ""
     pair = Pair(family, f"encap nvgre key {VSID}", [(f"{kind} key {VSID << 8}{limit}", BOTH)])
-    make(hosts, pair)
+    peers.make(hosts, pair)
     for inside in BOTH:
         near = INNER[inside][0]
         resolve(hosts.b, "t0", hosts.a, "t0", near)
@@ -247,7 +138,7 @@ def nvgre(hosts, family):
     a, b = hosts
     near, far = getattr(a, family), getattr(b, family)
     a.tunnel("t0", f"encap nvgre key {VSID} local {near} remote {far}",
-             *addresses(0, BOTH))
+             *peers.addresses(0, BOTH))
     ktap.defer(a.ip, "link del t0")
     b.device("t0", f"type {GRE_KINDS['eth', family]} external")
     ktap.defer(b.ip, "link del t0")
@@ -277,11 +168,11 @@ def nvgre(hosts, family):
 def strangers(hosts, theirs, ours):
     """What differs in the header does not get in: so what gets in agrees."""
     a, b = hosts
-    a.tunnel("t0", f"encap gre {ours} local {a.v4} remote {b.v4}", *addresses(0, BOTH))
+    a.tunnel("t0", f"encap gre {ours} local {a.v4} remote {b.v4}", *peers.addresses(0, BOTH))
     ktap.defer(a.ip, "link del t0")
     # The in-tree driver has no words for what it does not do.
     theirs = "" if theirs.startswith("no") else theirs
-    b.device("t0", f"type gre {theirs} local {b.v4} remote {a.v4}", *addresses(1, BOTH))
+    b.device("t0", f"type gre {theirs} local {b.v4} remote {a.v4}", *peers.addresses(1, BOTH))
     ktap.defer(b.ip, "link del t0")
     seen = capture.Capture(a, "under0")
     receiver = traffic.udp(a, INNER["v4"][0])

@@ -9,7 +9,7 @@ import socket
 import struct
 
 from lib import errors, ktap, net, pkt
-from lib.errors import Bench, about
+from lib.errors import NOT_RELAYED, RELAYED, TOLD, Bench, about, room, told
 
 FAMILIES = ("v4", "v6")
 ALL = "encap gre key 7 csum seq"
@@ -19,49 +19,8 @@ ENCAPS = [(words, f"{where}IP{kind}") for words, where in (
     for kind in FAMILIES]
 FEW = [row for row in ENCAPS if row[0] != NVGRE and (row[0] != ETH or "bridged" in row[1])]
 
-# Type and code that an IPv4 sender is told, and an IPv6 sender.
-TOLD = {
-    "no network": ((3, 0), (1, 0)), "no host": ((3, 1), (1, 3)),
-    "network prohibited": ((3, 9), (1, 1)), "host prohibited": ((3, 10), (1, 1)),
-    "prohibited": ((3, 13), (1, 1)), "time exceeded": ((11, 0), (3, 0)),
-    "too big": ((3, 4), (2, 0)),
-}
-RELAYED = [
-    # family, type and code of the outer error, its other 32 bits
-    *(("v4", 3, code, 0, "no network") for code in (0, 6, 11)),
-    *(("v4", 3, code, 0, "no host") for code in (1, 7, 8, 12, 2, 3)),
-    ("v4", 3, 9, 0, "network prohibited"), ("v4", 3, 10, 0, "host prohibited"),
-    ("v4", 3, 13, 0, "prohibited"),
-    *(("v4", 3, 4, mtu, "too big") for mtu in (1400, 600)),
-    ("v4", 11, 0, 0, "time exceeded"),
-    *(("v4", 12, code, 20 << 24, "no host") for code in (0, 1, 2)),
-    ("v6", 1, 0, 0, "no network"),
-    *(("v6", 1, code, 0, "no host") for code in (2, 3, 4)),
-    *(("v6", 1, code, 0, "prohibited") for code in (1, 5, 6)),
-    *(("v6", 2, 0, mtu, "too big") for mtu in (1400, 1300)),
-    ("v6", 3, 0, 0, "time exceeded"),
-    *(("v6", 4, code, 40, "no host") for code in (0, 1, 2)),
-]
-NOT_RELAYED = [
-    ("v4", 11, 1, 0, "err-reassembly"), ("v6", 3, 1, 0, "err-reassembly"),
-    ("v4", 4, 0, 0, "err-source-quench"), ("v4", 3, 5, 0, "err-source-route"),
-    *(("v4", 5, code, 0xc00002fc, "err-redirect") for code in range(4)),
-    ("v4", 3, 14, 0, "err-other"), ("v4", 3, 15, 0, "err-other"),
-    ("v6", 1, 7, 0, "err-other"), ("v6", 100, 0, 0, "err-other"),
-]
-
-
 def setup():
     return Bench()
-
-
-def told(what, sent):
-    return TOLD[what][sent.kind == "v6"]
-
-
-def room(sent, mtu):
-    """The MTU that a sender is told."""
-    return max(mtu - sent.overhead, 1280 if sent.kind == "v6" else 0)
 
 
 # ---- the table ----

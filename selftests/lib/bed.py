@@ -59,7 +59,7 @@ class Tunnel:
         self.ns.ip(self.peer.neighbour_line(self.remote),
                    f"link add {self.dev} type xtun {words} local {self.local} "
                    f"remote {self.remote}", f"link set {self.dev} up")
-        self.eth = "payload eth" in words or "nvgre" in words
+        self.eth = is_eth(words)
         self._sock = self.ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._capture = capture.Capture(self.ns, self.dev, chatter=True)
         self.sequence = 0         # of the last packet that was sent to it
@@ -122,6 +122,13 @@ class Tunnel:
         seen = self.wait_delivered()
         ktap.eq(len(seen), 1, "packets delivered")
         return seen[0]
+
+
+def is_eth(words):
+    """Whether a tunnel with these words carries frames."""
+    if "payload" in words:
+        return "payload eth" in words
+    return any(name in words for name in ("nvgre", "vxlan", "geneve", "l2tp"))
 
 
 def remote(family, number):
