@@ -2,6 +2,7 @@
 /*
  * From netlink attributes to one validated, immutable configuration, and back.
  */
+#include <linux/in.h>
 #include <linux/inetdevice.h>
 #include <linux/netdevice.h>
 #include <linux/slab.h>
@@ -17,9 +18,6 @@ static const struct {
 	u16 attr;
 	const char *refusal;
 } xtun_refused[] = {
-	{ XTUN_A_CONF_SPORT_MIN, "sport: this encapsulation has no ports" },
-	{ XTUN_A_CONF_SPORT_MAX, "sport: this encapsulation has no ports" },
-	{ XTUN_A_CONF_DPORT, "dport: this encapsulation has no ports" },
 	{ XTUN_A_CONF_EXTERNAL, "external: this version does not have it" },
 };
 
@@ -33,7 +31,6 @@ static const struct {
 	{ XTUN_CONF_FLAGS_ISEQ | XTUN_CONF_FLAGS_OSEQ, "seq" },
 	{ XTUN_CONF_FLAGS_ISEQ, "iseq" },
 	{ XTUN_CONF_FLAGS_OSEQ, "oseq" },
-	{ XTUN_CONF_FLAGS_UDPCSUM, "udpcsum" },
 };
 
 static void xtun_defaults(struct xtun_params *p)
@@ -305,6 +302,12 @@ static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 		p->df = nla_get_u32(tb[XTUN_A_CONF_DF]);
 	if (tb[XTUN_A_CONF_FRAG])
 		p->frag = nla_get_u32(tb[XTUN_A_CONF_FRAG]);
+	if (tb[XTUN_A_CONF_SPORT_MIN])
+		p->sport_min = nla_get_u16(tb[XTUN_A_CONF_SPORT_MIN]);
+	if (tb[XTUN_A_CONF_SPORT_MAX])
+		p->sport_max = nla_get_u16(tb[XTUN_A_CONF_SPORT_MAX]);
+	if (tb[XTUN_A_CONF_DPORT])
+		p->dport = nla_get_u16(tb[XTUN_A_CONF_DPORT]);
 	if (tb[XTUN_A_CONF_MTU])
 		p->mtu = nla_get_u32(tb[XTUN_A_CONF_MTU]);
 	if (tb[XTUN_A_CONF_ICMP_RELAY])
@@ -413,6 +416,80 @@ static int xtun_check_flags(const struct xtun_encap_ops *ops,
 	return 0;
 }
 
+static int xtun_refuse_port(struct nlattr *attr, const char *word,
+			    const struct xtun_encap_ops *ops,
+			    struct netlink_ext_ack *extack)
+{
+	NL_SET_BAD_ATTR(extack, attr);
+	NL_SET_ERR_MSG_FMT(extack,
+			   "%s: encapsulation %s has no ports; say %s auto",
+			   word, ops->name, word);
+	return -EINVAL;
+}
+
+static int xtun_check_no_ports(const struct xtun_encap_ops *ops,
+			       struct nlattr **tb, const struct xtun_params *p,
+			       struct netlink_ext_ack *extack)
+{
+	if (p->sport_min || p->sport_max)
+		return xtun_refuse_port(tb[XTUN_A_CONF_SPORT_MIN], "sport", ops,
+					extack);
+	if (p->dport)
+		return xtun_refuse_port(tb[XTUN_A_CONF_DPORT], "dport", ops,
+					extack);
+	return 0;
+}
+
+static int xtun_check_ports(const struct xtun_encap_ops *ops,
+			    struct nlattr **tb, struct xtun_params *p,
+			    struct netlink_ext_ack *extack)
+{
+	if (ops->wire->ipproto != IPPROTO_UDP)
+		return xtun_check_no_ports(ops, tb, p, extack);
+
+	if (!p->dport && !ops->dport[p->payload]) {
+		NL_SET_ERR_MSG_FMT(extack, "dport: encapsulation %s needs one",
+				   ops->name);
+		return -EINVAL;
+	}
+	/* What is the default stays the default of what comes after. */
+	if (p->dport == ops->dport[p->payload])
+		p->dport = 0;
+	if (p->sport_min > p->sport_max || (!p->sport_min && p->sport_max)) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_SPORT_MIN],
+				    "sport: a port, the first and the last of several, or auto");
+		return -ERANGE;
+	}
+	if (ops->wire->pair && p->sport_min != p->sport_max) {
+		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_SPORT_MIN]);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "sport: %s has one, where its packets arrive",
+				   ops->name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* What else is said of UDP is forgotten with an encapsulation that has none. */
+static int xtun_check_udpcsum(const struct xtun_encap_ops *ops,
+			      struct nlattr *attr, struct xtun_params *p,
+			      struct netlink_ext_ack *extack)
+{
+	u32 flag = XTUN_CONF_FLAGS_NOUDPCSUM;
+
+	if (ops->flags & flag)
+		return 0;
+	if (attr && nla_get_bitfield32(attr).selector & flag) {
+		NL_SET_BAD_ATTR(extack, attr);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "udpcsum: encapsulation %s is not in UDP",
+				   ops->name);
+		return -EINVAL;
+	}
+	p->flags &= ~flag;
+	return 0;
+}
+
 /* Words that have a meaning over one underlay family only. */
 static int xtun_check_family(const struct xtun_params *p, struct nlattr **tb,
 			     struct netlink_ext_ack *extack)
@@ -492,7 +569,7 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 		return xtun_check_unconfigured(tb, extack);
 
 	if (!p->payload)
-		p->payload = __ffs(ops->payloads);
+		p->payload = ops->payload;
 	if (!(ops->payloads & BIT(p->payload))) {
 		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_PAYLOAD]);
 		NL_SET_ERR_MSG_FMT(extack,
@@ -520,6 +597,12 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 			     p->okey, extack);
 	if (err)
 		return err;
+	err = xtun_check_ports(ops, tb, p, extack);
+	if (err)
+		return err;
+	err = xtun_check_udpcsum(ops, tb[XTUN_A_CONF_FLAGS], p, extack);
+	if (err)
+		return err;
 	err = xtun_check_flags(ops, tb[XTUN_A_CONF_FLAGS], p->flags, extack);
 	if (err)
 		return err;
@@ -530,10 +613,12 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 static void xtun_derive(struct xtun_conf *conf)
 {
 	const struct xtun_params *p = &conf->p;
+	const struct xtun_carrier *carrier;
 
 	conf->ops = xtun_encap_find(p->encap);
 	if (!conf->ops)
 		return;
+	carrier = conf->ops->wire->carrier;
 
 	conf->match = (struct xtun_match) {
 		.net = conf->tun->net,
@@ -558,7 +643,11 @@ static void xtun_derive(struct xtun_conf *conf)
 						 sizeof(struct ipv6hdr);
 	if (p->encaplimit != XTUN_ENCAPLIMIT_NONE)
 		conf->outer_len += XTUN_ENCAPLIMIT_LEN;
-	conf->ops->prepare(conf);
+	if (carrier->prepare)
+		carrier->prepare(conf);
+	conf->encap_len = carrier->len +
+			  conf->ops->prepare(conf,
+					     conf->encap_hdr + carrier->len);
 	conf->overhead = conf->outer_len + conf->encap_len;
 	if (p->payload == XTUN_PAYLOAD_ETH)
 		conf->overhead += ETH_HLEN;
@@ -767,6 +856,20 @@ static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p)
 	return 0;
 }
 
+/* The destination port in any case: it is one with the encapsulation. */
+static int xtun_put_ports(struct sk_buff *skb, const struct xtun_conf *conf)
+{
+	if (!conf->dport)
+		return 0;
+	if (nla_put_u16(skb, XTUN_A_CONF_DPORT, conf->dport))
+		return -EMSGSIZE;
+	if (!conf->p.sport_min)
+		return 0;
+	return nla_put_u16(skb, XTUN_A_CONF_SPORT_MIN, conf->p.sport_min) ||
+	       nla_put_u16(skb, XTUN_A_CONF_SPORT_MAX, conf->p.sport_max) ?
+	       -EMSGSIZE : 0;
+}
+
 /**
  * xtun_conf_fill() - write a configuration as attributes
  * @skb: message to append to
@@ -803,7 +906,7 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
 	    nla_put_u32(skb, XTUN_A_CONF_ICMP_MEMORY, p->icmp_memory) ||
 	    nla_put_u32(skb, XTUN_A_CONF_MSS, p->mss) ||
 	    nla_put(skb, XTUN_A_CONF_FLAGS, sizeof(flags), &flags) ||
-	    xtun_put_allow(skb, p))
+	    xtun_put_allow(skb, p) || xtun_put_ports(skb, conf))
 		return -EMSGSIZE;
 	return 0;
 }

@@ -109,7 +109,7 @@ static int xtun_dev_init(struct net_device *dev)
 	err = gro_cells_init(&tun->gro_cells, dev);
 	if (err)
 		goto free_pcpu;
-	err = xtun_carrier_get(conf, NULL);
+	err = xtun_carrier_get(conf, tun->extack);
 	if (err)
 		goto destroy_cells;
 	err = xtun_lookup_add(conf);
@@ -378,7 +378,7 @@ static int xtun_refuse_same(const struct xtun_conf *conf,
 	if (!other)
 		return 0;
 	NL_SET_ERR_MSG_FMT(extack,
-			   "%s takes the same packets: differ in key, remote, local or dev",
+			   "%s takes the same packets: other key, port, remote, local or dev",
 			   other->tun->dev->name);
 	return -EEXIST;
 }
@@ -434,7 +434,9 @@ int xtun_create(struct net *net, struct net_device *dev,
 	RCU_INIT_POINTER(tun->conf, conf);
 	xtun_apply(tun);
 
+	tun->extack = extack;
 	err = register_netdevice(dev);
+	tun->extack = NULL;
 	/* Once it was registered, the destructor will run and free it; before
 	 * that, it may have run already.
 	 */

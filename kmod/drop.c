@@ -78,6 +78,12 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_RX_FLAGS] = {
 		"rx-flags", STAT(rx_frame_errors), STAT(rx_errors), CORE(UNHANDLED_PROTO),
 	},
+	[XTUN_RX_OPTION] = {
+		"rx-option", STAT(rx_frame_errors), STAT(rx_errors), CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_CONTROL] = {
+		"rx-control", STAT(rx_dropped), 0, CORE(UNHANDLED_PROTO),
+	},
 	[XTUN_RX_CHECKSUM] = {
 		"rx-checksum", STAT(rx_crc_errors), STAT(rx_errors), CORE(SKB_CSUM),
 	},

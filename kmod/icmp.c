@@ -41,6 +41,8 @@
  * @whole: it was all there
  * @from: who sent the error
  * @kind: what it says
+ * @doubted: it could be about a packet of a tunnel that has the port, and is not
+ *	believed
  * @remembered: the inner packet comes from the memory, not from the quote
  * @cx: the inner packet; its skb is NULL when nothing is known of it
  */
@@ -54,6 +56,7 @@ struct xtun_back {
 	bool whole;
 	union nf_inet_addr from;
 	enum xtun_kind kind;
+	bool doubted;
 	bool remembered;
 	struct xtun_cx cx;
 };
@@ -168,18 +171,18 @@ void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr)
 }
 
 /* Find and read the headers; false when it is about no packet of xtun's. */
-static bool xtun_back_parse(struct xtun_back *b,
-			    const struct xtun_carrier *carrier, u8 family)
+static bool xtun_back_parse(struct xtun_back *b, enum xtun_tap tap, u8 family)
 {
 	struct sk_buff *skb = b->skb;
 	struct xtun_match outer = { .family = family };
 	const struct xtun_wire *wire;
-	unsigned int len;
+	enum xtun_reason reason;
 
 	if (!xtun_route_quote(skb, family, &b->match, &b->quote))
 		return false;
-	wire = xtun_wire_by_ipproto(b->quote.ipproto);
-	if (!wire || wire->carrier != carrier)
+	wire = xtun_wire_find(skb, b->quote.at, b->quote.ipproto, true,
+			      &b->match);
+	if (!wire || !(wire->carrier->taps & tap))
 		return false;
 
 	b->quoted = min(skb->len, b->quote.len);
@@ -188,13 +191,12 @@ static bool xtun_back_parse(struct xtun_back *b,
 	if (b->quote.at > b->quoted)
 		return false;
 
-	b->match.wire = wire->id;
-	len = min_t(unsigned int, b->quoted - b->quote.at, wire->hdr_max);
-	if (!pskb_may_pull(skb, b->quote.at + len))
+	reason = xtun_wire_parse(wire, skb, b->quote.at, b->quoted - b->quote.at,
+				 b->quote.ipproto, &b->h);
+	if (reason == XTUN_NOT_OURS)
 		return false;
 	/* A quote may end anywhere; what counts is what could be read. */
-	b->whole = !wire->parse(skb->data + b->quote.at, len, b->quote.ipproto,
-				&b->h);
+	b->whole = !reason;
 
 	xtun_route_addrs(skb, &outer);
 	b->from = outer.remote;
@@ -238,18 +240,39 @@ static unsigned int xtun_back_recall(const struct xtun_back *b,
 				xtun_back_segs(b, conf->tun), data, size);
 }
 
-/* Does the memory of this tunnel have the packet, or may it do without? */
-static bool xtun_back_sent(const struct xtun_conf *conf, const void *data)
+/* Is what the carrier put before the packet what it would put there? */
+static bool xtun_back_carried(const struct xtun_back *b,
+			      const struct xtun_conf *conf,
+			      const struct xtun_tag *tag)
 {
-	const struct xtun_back *b = data;
+	const struct xtun_carrier *carrier = conf->ops->wire->carrier;
+	u8 buf[XTUN_QUOTE_TRANSPORT];
+	const u8 *hdr;
+
+	if (!carrier->sent)
+		return true;
+	hdr = skb_header_pointer(b->skb, b->quote.at, sizeof(buf), buf);
+	return hdr && carrier->sent(conf, hdr, tag);
+}
+
+/*
+ * Does the memory of this tunnel have the packet, or may it do without? Where the
+ * port is one that only tunnels have, nobody else may believe the error either.
+ */
+static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
+{
+	struct xtun_back *b = data;
 	u8 buf;
 
+	if (!xtun_back_carried(b, conf, NULL))
+		return false;
 	if (conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
 		return true;
 	if (xtun_back_recall(b, conf, &buf, sizeof(buf)))
 		return true;
 	xtun_memory_arm(conf->tun);
 	xtun_doubt(conf->tun, XTUN_ERR_SHORT);
+	b->doubted = conf->ops->wire->carrier->sent;
 	return false;
 }
 
@@ -261,7 +284,8 @@ static bool xtun_back_find(struct xtun_back *b)
 		conf = xtun_lookup_sent(&b->match, &b->h, b->skb);
 	else
 		conf = xtun_lookup_cut(&b->match, &b->h, xtun_back_sent, b);
-	if (!conf)
+	/* A program may send to the same port from another. */
+	if (!conf || !xtun_back_carried(b, conf, NULL))
 		return false;
 	b->cx.conf = conf;
 	b->cx.tun = conf->tun;
@@ -462,27 +486,40 @@ static bool xtun_back_fragmentable(const struct xtun_back *b)
 	       (cx->conf->p.frag == XTUN_FRAG_OUTER && !cx->df);
 }
 
+static struct xtun_tag xtun_back_tag(const struct xtun_back *b)
+{
+	return xtun_flow_tag(b->cx.tun->net, b->cx.skb, b->cx.proto,
+			     b->cx.l3_off);
+}
+
 /*
  * Has who sent the error seen the packet? There is no telling where the tag had
  * no place: under a flow label of the user, and in a packet that may be
  * fragmented, which the memory has to know.
  */
-static bool xtun_back_proven(struct xtun_back *b)
+static bool xtun_back_identified(const struct xtun_back *b,
+				 const struct xtun_tag *tag)
 {
 	const struct xtun_conf *conf = b->cx.conf;
 	unsigned int segs;
-	struct xtun_tag tag;
 
-	tag = xtun_flow_tag(conf->tun->net, b->cx.skb, b->cx.proto,
-			    b->cx.l3_off);
 	if (conf->p.family == AF_INET6)
 		return conf->p.flowlabel != XTUN_FLOWLABEL_AUTO ||
-		       !((b->quote.ident ^ tag.flow) &
+		       !((b->quote.ident ^ tag->flow) &
 			 ntohl(IPV6_FLOWLABEL_MASK));
 	if (!b->quote.df)
 		return xtun_back_fragmentable(b);
 	segs = xtun_back_single(b) ? 1 : xtun_back_segs(b, conf->tun);
-	return xtun_route_df(&b->cx) && (u16)(b->quote.ident - tag.id) < segs;
+	return xtun_route_df(&b->cx) && (u16)(b->quote.ident - tag->id) < segs;
+}
+
+/* What is remembered was found by its identification. */
+static bool xtun_back_proven(const struct xtun_back *b)
+{
+	struct xtun_tag tag = xtun_back_tag(b);
+
+	return xtun_back_carried(b, b->cx.conf, &tag) &&
+	       (b->remembered || xtun_back_identified(b, &tag));
 }
 
 /* A quote that has no place for the tag is as good as a short one. */
@@ -625,7 +662,7 @@ static enum xtun_verdict xtun_back_short(struct xtun_back *b)
 /* It is known what the error is about. */
 static enum xtun_verdict xtun_back_known(struct xtun_back *b)
 {
-	if (!b->remembered && !xtun_back_proven(b)) {
+	if (!xtun_back_proven(b)) {
 		xtun_doubt(b->cx.tun, XTUN_ERR_FORGED);
 		return XTUN_ERR_FALSE;
 	}
@@ -636,15 +673,14 @@ static enum xtun_verdict xtun_back_known(struct xtun_back *b)
  * xtun_err() - an ICMP error about an outer packet has come
  * @skb: the error, its data at the quoted outer header, its network header its
  *	own; the same afterwards
- * @carrier: what brings it
+ * @tap: what brings it
  * @family: AF_INET or AF_INET6, of the underlay
  * @icmp: its header
  *
  * Context: BH disabled, RCU.
  * Return: whether others may believe it.
  */
-enum xtun_verdict xtun_err(struct sk_buff *skb,
-			   const struct xtun_carrier *carrier, u8 family,
+enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_tap tap, u8 family,
 			   const struct xtun_icmp *icmp)
 {
 	struct xtun_back b = {
@@ -654,8 +690,10 @@ enum xtun_verdict xtun_err(struct sk_buff *skb,
 	};
 	enum xtun_verdict verdict;
 
-	if (!xtun_back_parse(&b, carrier, family) || !xtun_back_find(&b))
+	if (!xtun_back_parse(&b, tap, family))
 		return XTUN_ERR_OTHERS;
+	if (!xtun_back_find(&b))
+		return b.doubted ? XTUN_ERR_FALSE : XTUN_ERR_OTHERS;
 
 	if (xtun_back_from_quote(&b) || xtun_back_from_memory(&b))
 		verdict = xtun_back_known(&b);

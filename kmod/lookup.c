@@ -278,6 +278,7 @@ static struct rhlist_head *xtun_ends_list(const struct xtun_match *match,
 		.net = match->net,
 		.wire = match->wire,
 		.family = match->family,
+		.port = match->port,
 	};
 
 	if (!(shape & XTUN_ANY_LOCAL))
@@ -294,8 +295,8 @@ static const u8 xtun_ends_shapes[] = {
 /* The first tunnel between the ends in @match of which @is is true. */
 static struct xtun_conf *
 xtun_lookup_ends_if(const struct xtun_match *match,
-		    bool (*is)(const struct xtun_conf *conf, const void *data),
-		    const void *data)
+		    bool (*is)(const struct xtun_conf *conf, void *data),
+		    void *data)
 {
 	struct rhlist_head *list, *pos;
 	struct xtun_conf *conf;
@@ -313,7 +314,7 @@ xtun_lookup_ends_if(const struct xtun_match *match,
 	return NULL;
 }
 
-static bool xtun_is_any(const struct xtun_conf *conf, const void *data)
+static bool xtun_is_any(const struct xtun_conf *conf, void *data)
 {
 	return true;
 }
@@ -353,7 +354,7 @@ bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h)
 	return false;
 }
 
-static bool xtun_sends(const struct xtun_conf *conf, const void *h)
+static bool xtun_sends(const struct xtun_conf *conf, void *h)
 {
 	return xtun_lookup_sends(conf, h);
 }
@@ -378,22 +379,25 @@ struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 	conf = xtun_lookup(match, h, skb);
 	if (conf && xtun_lookup_sends(conf, h))
 		return conf;
-	return xtun_lookup_ends_if(match, xtun_sends, h);
+	return xtun_lookup_ends_if(match, xtun_sends, (void *)h);
 }
 
 /* A header that is cut off before the key, and who can tell the rest. */
 struct xtun_cut {
 	const struct xtun_hdr *h;
-	bool (*sent)(const struct xtun_conf *conf, const void *data);
-	const void *data;
+	bool (*sent)(const struct xtun_conf *conf, void *data);
+	void *data;
 };
 
-static bool xtun_sends_cut(const struct xtun_conf *conf, const void *data)
+static bool xtun_sends_cut(const struct xtun_conf *conf, void *data)
 {
 	const struct xtun_cut *cut = data;
 
-	return conf->p.has_okey && cut->h->payload == conf->p.payload &&
-	       cut->sent(conf, cut->data);
+	/* Where the payload can be read, a header that is cut off has a key. */
+	if (cut->h->payload && (!conf->p.has_okey ||
+				cut->h->payload != conf->p.payload))
+		return false;
+	return cut->sent(conf, cut->data);
 }
 
 /**
@@ -409,8 +413,8 @@ static bool xtun_sends_cut(const struct xtun_conf *conf, const void *data)
 struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
 				  const struct xtun_hdr *h,
 				  bool (*sent)(const struct xtun_conf *conf,
-					       const void *data),
-				  const void *data)
+					       void *data),
+				  void *data)
 {
 	struct xtun_cut cut = { .h = h, .sent = sent, .data = data };
 

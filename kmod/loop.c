@@ -16,11 +16,11 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 {
 	const struct xtun_conf *conf = cx->conf;
 	struct sk_buff *skb = cx->skb;
-	struct xtun_match match = {};
+	struct xtun_match match = { .net = cx->tun->net };
 	const struct xtun_wire *wire;
 	struct xtun_quote quote;
-	struct xtun_hdr h = {};
-	unsigned int at, len;
+	struct xtun_hdr h;
+	unsigned int at;
 	u8 family;
 
 	if (!pskb_may_pull(skb, 1))
@@ -29,15 +29,15 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 	if (!xtun_route_quote(skb, family, &match, &quote))
 		return 0;
 	at = quote.at;
-	wire = xtun_wire_by_ipproto(quote.ipproto);
-	if (!wire || at > skb->len)
+	if (at > skb->len)
 		return 0;
-	len = min_t(unsigned int, skb->len - at, wire->hdr_max);
-	if (!pskb_may_pull(skb, at + len) ||
-	    wire->parse(skb->data + at, len, quote.ipproto, &h))
+	wire = xtun_wire_find(skb, at, quote.ipproto, true, &match);
+	if (!wire || xtun_wire_parse(wire, skb, at, skb->len - at,
+				     quote.ipproto, &h))
 		return 0;
 
 	*own = family == conf->p.family && wire == conf->ops->wire &&
+	       match.port == conf->match.port &&
 	       nf_inet_addr_cmp(&match.local, &cx->saddr) &&
 	       nf_inet_addr_cmp(&match.remote, &cx->daddr) &&
 	       xtun_lookup_sends(conf, &h);

@@ -15,6 +15,10 @@ static const struct xtun_encap_ops * const xtun_encaps[XTUN_ENCAP_MAX + 1] = {
 	[XTUN_ENCAP_IP] = &xtun_ip_ops,
 	[XTUN_ENCAP_GRE] = &xtun_gre_ops,
 	[XTUN_ENCAP_NVGRE] = &xtun_nvgre_ops,
+	[XTUN_ENCAP_VXLAN] = &xtun_vxlan_ops,
+	[XTUN_ENCAP_GENEVE] = &xtun_geneve_ops,
+	[XTUN_ENCAP_FOU] = &xtun_fou_ops,
+	[XTUN_ENCAP_GUE] = &xtun_gue_ops,
 };
 
 static const struct xtun_wire * const xtun_wires[IPPROTO_RAW + 1] = {
@@ -116,7 +120,7 @@ static int __init xtun_init(void)
 	if (err)
 		goto exit_link;
 
-	pr_info("xtun: %s, IP and GRE tunnels over IPv4 and IPv6\n",
+	pr_info("xtun: %s, tunnels over IPv4 and IPv6\n",
 		XTUN_VERSION);
 	return 0;
 

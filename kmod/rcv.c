@@ -44,10 +44,10 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
 /**
  * xtun_rcv_find() - find the tunnel that a received packet is for
  * @skb: the packet, its network header the outer one; pulled, else untouched
- * @wire: form of the encapsulation's header
+ * @tap: where it comes from
  * @family: AF_INET or AF_INET6, of the underlay
  * @ipproto: protocol number in the outer header
- * @offset: bytes from the data of @skb to the encapsulation's header
+ * @offset: bytes from the data of @skb to the end of the outer IP header
  * @h: gets the header
  * @reason: gets why the packet has to be dropped, or XTUN_OK
  *
@@ -57,28 +57,22 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
  * Context: BH disabled, RCU.
  * Return: the tunnel's configuration, or NULL when the packet is for others.
  */
-struct xtun_conf *xtun_rcv_find(struct sk_buff *skb,
-				const struct xtun_wire *wire, u8 family,
-				u8 ipproto, unsigned int offset,
+struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
+				u8 family, u8 ipproto, unsigned int offset,
 				struct xtun_hdr *h, enum xtun_reason *reason)
 {
 	struct net *net = dev_net(skb->dev);
-	struct xtun_match match = {
-		.net = net,
-		.wire = wire->id,
-		.family = family,
-	};
+	struct xtun_match match = { .net = net, .family = family };
+	const struct xtun_wire *wire;
 	struct xtun_conf *conf;
-	unsigned int len;
 
 	if (list_empty(&xtun_net(net)->tunnels) || skb->len < offset)
 		return NULL;
-	len = min_t(unsigned int, skb->len - offset, wire->hdr_max);
-	if (!pskb_may_pull(skb, offset + len))
+	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
+	if (!wire || !(wire->carrier->taps & tap))
 		return NULL;
-
-	memset(h, 0, sizeof(*h));
-	*reason = wire->parse(skb->data + offset, len, ipproto, h);
+	*reason = xtun_wire_parse(wire, skb, offset, skb->len - offset, ipproto,
+				  h);
 	if (*reason == XTUN_NOT_OURS)
 		return NULL;
 
@@ -86,7 +80,7 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb,
 	conf = xtun_lookup(&match, h, skb);
 	if (!conf && *reason && !h->n_ids)
 		conf = xtun_lookup_ends(&match);
-	else if (!conf && !*reason)
+	else if (!conf && !*reason && !(wire->carrier->taps & ~tap))
 		xtun_rcv_other_key(&match, h);
 	return conf;
 }
@@ -296,6 +290,9 @@ static enum xtun_reason xtun_rx(struct sk_buff *skb,
 	if (reason)
 		return reason;
 
+	/* The carrier's own header may have told that there is less. */
+	if (skb->len < h->len)
+		return XTUN_RX_TRUNCATED;
 	soft = READ_ONCE(tun->watch) & XTUN_WATCH_SOFT;
 	if (unlikely(soft || conf->p.mss))
 		peer = xtun_rx_peer(skb, conf);
@@ -319,8 +316,8 @@ static enum xtun_reason xtun_rx(struct sk_buff *skb,
 
 /**
  * xtun_rcv() - take a packet in
- * @skb: the packet, consumed; its data at the encapsulation's header, its
- *	network header the outer one
+ * @skb: the packet, consumed; its data behind the outer IP header, its network
+ *	header that one
  * @conf: what xtun_rcv_find() found
  * @h: what it parsed
  * @reason: why it has to be dropped, or XTUN_OK
@@ -333,6 +330,8 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 	struct xtun_dev *tun = conf->tun;
 	unsigned int len;
 
+	if (!reason && conf->ops->wire->carrier->check)
+		reason = conf->ops->wire->carrier->check(skb, conf);
 	if (!reason)
 		reason = xtun_rx(skb, conf, h);
 	if (unlikely(reason)) {

@@ -10,11 +10,13 @@
 #include <net/dst.h>
 #include <net/inet_ecn.h>
 #include <net/ip.h>
+#include <net/ip6_checksum.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/ip_tunnels.h>
 #include <net/ipv6.h>
 #include <net/route.h>
+#include <net/udp.h>
 #include <net/xfrm.h>
 
 #include "xtun.h"
@@ -37,6 +39,7 @@ static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
 		.flowi4_oif = conf->p.link,
 		.flowi4_mark = conf->p.fwmark,
 		.flowi4_proto = conf->ops->wire->ipproto ?: IPPROTO_IPIP,
+		.fl4_dport = htons(conf->dport),
 		.flowi4_tos = xtun_route_tos(conf),
 	};
 	struct rtable *rt;
@@ -77,6 +80,7 @@ static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
 		.flowi6_oif = conf->p.link,
 		.flowi6_mark = conf->p.fwmark,
 		.flowi6_proto = conf->ops->wire->ipproto ?: IPPROTO_IPV6,
+		.fl6_dport = htons(conf->dport),
 		.flowlabel = ip6_make_flowinfo(xtun_route_tos(conf), 0),
 	};
 	struct dst_entry *dst;
@@ -509,6 +513,49 @@ int xtun_route_send(struct xtun_cx *cx)
 
 	err = v4 ? ip_local_out(net, NULL, skb) : ip6_local_out(net, NULL, skb);
 	return net_xmit_eval(err);
+}
+
+/**
+ * xtun_route_udp_csum() - make the checksum of an outer UDP packet
+ * @cx: the packet, its data at the UDP header, which is complete but for that;
+ *	with peer and source
+ *
+ * Context: any.
+ */
+void xtun_route_udp_csum(const struct xtun_cx *cx)
+{
+	bool none = cx->conf->p.flags & XTUN_CONF_FLAGS_NOUDPCSUM;
+	struct sk_buff *skb = cx->skb;
+
+	if (cx->conf->p.family == AF_INET)
+		udp_set_csum(none, skb, cx->saddr.ip, cx->daddr.ip, skb->len);
+	else
+		udp6_set_csum(none, skb, &cx->saddr.in6, &cx->daddr.in6,
+			      skb->len);
+}
+
+/**
+ * xtun_route_udp_csum_ok() - verify the checksum of an outer UDP packet
+ * @skb: the packet, its data at the UDP header, whose checksum is not zero; its
+ *	network header the outer one
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: any.
+ * Return: whether it is right.
+ */
+bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family)
+{
+	bool bad = family == AF_INET ?
+		   skb_checksum_validate(skb, IPPROTO_UDP, inet_compute_pseudo) :
+		   skb_checksum_validate(skb, IPPROTO_UDP, ip6_compute_pseudo);
+
+	if (bad)
+		return false;
+	if (family == AF_INET)
+		skb_checksum_try_convert(skb, IPPROTO_UDP, inet_compute_pseudo);
+	else
+		skb_checksum_try_convert(skb, IPPROTO_UDP, ip6_compute_pseudo);
+	return true;
 }
 
 /**

@@ -56,7 +56,9 @@ static bool xtun_tx_ipv4(struct xtun_cx *cx)
 	cx->tos = iph->tos;
 	cx->ttl = iph->ttl;
 	cx->df = iph->frag_off & htons(IP_DF);
-	cx->nested = xtun_wire_by_ipproto(iph->protocol);
+	cx->nested = xtun_wire_possible(cx->tun->net, cx->skb, AF_INET,
+					iph->protocol,
+					cx->l3_off + iph->ihl * 4);
 	return true;
 }
 
@@ -75,7 +77,9 @@ static bool xtun_tx_ipv6(struct xtun_cx *cx)
 	/* Before it, RFC 2473 puts destination options; and outer packets may
 	 * have been fragmented on their way back.
 	 */
-	cx->nested = xtun_wire_by_ipproto(ip6h->nexthdr) ||
+	cx->nested = xtun_wire_possible(cx->tun->net, cx->skb, AF_INET6,
+					ip6h->nexthdr,
+					cx->l3_off + sizeof(*ip6h)) ||
 		     ip6h->nexthdr == NEXTHDR_DEST ||
 		     ip6h->nexthdr == NEXTHDR_FRAGMENT;
 	return true;
@@ -425,6 +429,7 @@ static int xtun_tx_fit(struct xtun_cx *cx)
 static int xtun_tx_push(struct xtun_cx *cx)
 {
 	const struct xtun_conf *conf = cx->conf;
+	const struct xtun_carrier *carrier = conf->ops->wire->carrier;
 	struct sk_buff *skb = cx->skb;
 	u8 *hdr;
 
@@ -440,7 +445,9 @@ static int xtun_tx_push(struct xtun_cx *cx)
 	skb_reset_transport_header(skb);
 	memcpy(hdr, conf->encap_hdr, conf->encap_len);
 	if (conf->ops->push)
-		conf->ops->push(cx, hdr);
+		conf->ops->push(cx, hdr + carrier->len);
+	if (carrier->push)
+		carrier->push(cx, hdr);
 	return 0;
 }
 

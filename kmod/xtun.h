@@ -21,11 +21,14 @@
 
 #define XTUN_VERSION		"0.1"
 
-/* IPv6 header, destination options with the encapsulation limit, GRE with
- * checksum, key and sequence number.
- */
-#define XTUN_ENCAP_HDR_MAX	16
+/* The carrier's header and the encapsulation's, without options. */
+#define XTUN_ENCAP_HDR_MAX	40
 #define XTUN_ENCAPLIMIT_LEN	8
+
+#define XTUN_PORT_BUCKETS	16
+
+/* A UDP packet in which the inner packets are what it stands for. */
+#define XTUN_GSO_UDP_TUNNEL	(SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM)
 
 /* Tags of a frame that are looked behind. */
 #define XTUN_VLAN_TAGS_MAX	2
@@ -55,6 +58,16 @@ enum xtun_kind {
 	XTUN_KIND_OTHER,
 };
 
+/**
+ * struct xtun_tag - proof that who quotes an outer packet has seen it
+ * @flow: the same for all packets of an inner flow, all bits equally good
+ * @id: for the IPv4 identification
+ */
+struct xtun_tag {
+	u32 flow;
+	u16 id;
+};
+
 /* How a packet names the virtual network that it belongs to. */
 enum xtun_keying {
 	XTUN_KEY_NONE,
@@ -74,6 +87,7 @@ enum xtun_keying {
  * @family: AF_INET or AF_INET6
  * @payload: enum xtun_payload
  * @keying: enum xtun_keying
+ * @port: UDP port of this host, or 0 where there are no ports
  * @zero: makes the size a multiple of 8 without padding
  *
  * It is hashed and compared as a whole, so every byte is always set.
@@ -88,7 +102,8 @@ struct xtun_match {
 	u8 family;
 	u8 payload;
 	u8 keying;
-	u32 zero;
+	__be16 port;
+	u16 zero;
 };
 
 /**
@@ -98,6 +113,7 @@ struct xtun_match {
  * @remote: as in struct xtun_match
  * @wire: as in struct xtun_match
  * @family: as in struct xtun_match
+ * @port: as in struct xtun_match
  * @zero: makes the size a multiple of 8 without padding
  */
 struct xtun_ends {
@@ -106,7 +122,8 @@ struct xtun_ends {
 	union nf_inet_addr remote;
 	u8 wire;
 	u8 family;
-	u8 zero[6];
+	__be16 port;
+	u8 zero[4];
 };
 
 /**
@@ -145,6 +162,9 @@ struct xtun_prefix {
  * @icmp_relay: enum xtun_icmp_relay
  * @icmp_memory: enum xtun_icmp_memory
  * @mss: clamp of TCP's MSS, XTUN_MSS_AUTO, or 0 for none
+ * @sport_min: first source port in host order, 0 for the default
+ * @sport_max: last one
+ * @dport: destination port in host order, 0 for the default
  * @flags: enum xtun_conf_flags
  * @mtu: pinned MTU in bytes, or 0 to follow the underlay
  * @n_allow: how many prefixes @allow has, 0 for any source
@@ -171,6 +191,9 @@ struct xtun_params {
 	u8 icmp_relay;
 	u8 icmp_memory;
 	u16 mss;
+	u16 sport_min;
+	u16 sport_max;
+	u16 dport;
 	u32 flags;
 	u32 mtu;
 	u8 n_allow;
@@ -186,11 +209,16 @@ struct xtun_params {
  * @tun: the tunnel
  * @ops: its encapsulation, or NULL while it is not configured
  * @outer_len: bytes of outer IP header and its options
- * @encap_len: bytes between the outer IP header and the payload
+ * @encap_len: bytes between the outer IP header and the payload, the carrier's
+ *	header included
  * @overhead: bytes that an inner packet grows by; for Ethernet payload
  *	including the inner Ethernet header
  * @gso_type: SKB_GSO_* of this encapsulation over this underlay
- * @encap_hdr: the encapsulation's header, but for what changes with a packet
+ * @dport: destination port in host order, 0 without ports
+ * @sport: first source port in host order
+ * @sports: how many source ports there are
+ * @encap_hdr: the carrier's and the encapsulation's header, but for what changes
+ *	with a packet
  * @dst_cache: outer route
  * @p: what the user said
  * @rcu: for the grace period before it is freed
@@ -206,6 +234,9 @@ struct xtun_conf {
 	u8 encap_len;
 	u16 overhead;
 	int gso_type;
+	u16 dport;
+	u16 sport;
+	u32 sports;
 	u8 encap_hdr[XTUN_ENCAP_HDR_MAX] __aligned(4);
 	struct dst_cache dst_cache;
 	struct xtun_params p;
@@ -306,6 +337,7 @@ struct xtun_path {
  * @link_mtu: MTU of the underlay in bytes when it was last known, under RTNL
  * @setting_mtu: it is the module that changes the MTU, under RTNL
  * @loop_told: a route loop was logged
+ * @extack: of the request that makes it, until it is registered, under RTNL
  * @counted: when each reason was counted last, in jiffies
  */
 struct xtun_dev {
@@ -328,6 +360,7 @@ struct xtun_dev {
 	unsigned int link_mtu;
 	bool setting_mtu;
 	bool loop_told;
+	struct netlink_ext_ack *extack;
 	unsigned long counted[XTUN_REASONS];
 };
 
@@ -364,6 +397,8 @@ struct xtun_event_rate {
  * @shapes: combinations of "any" that some tunnel has, a bit each, by keying
  * @shape_users: how many tunnels have each of them, under RTNL
  * @hooks: how many tunnels need the input hook, by family, under RTNL
+ * @ports: UDP ports that tunnels use, by family, written under RTNL
+ * @n_ports: how many, by family, written under RTNL
  * @fib_nb: watches routes
  * @fib_watched: @fib_nb is registered
  * @nexthop_nb: watches nexthop objects
@@ -380,6 +415,8 @@ struct xtun_net {
 	u8 shapes[XTUN_KEYINGS];
 	unsigned int shape_users[XTUN_KEYINGS][8];
 	unsigned int hooks[2];
+	struct hlist_head ports[2][XTUN_PORT_BUCKETS];
+	unsigned int n_ports[2];
 	struct notifier_block fib_nb;
 	bool fib_watched;
 	struct notifier_block nexthop_nb;
@@ -411,8 +448,9 @@ struct xtun_id {
  * struct xtun_hdr - a received encapsulation header, parsed
  * @ids: readings of the key, most specific first
  * @n_ids: how many; 0 when the header ends before the key
- * @len: bytes of the header
- * @payload: enum xtun_payload
+ * @len: bytes of the header, the carrier's included. In one that is not all
+ *	there it may be how many bytes have to be.
+ * @payload: enum xtun_payload, 0 when the header ends before that is known
  * @proto: inner ethertype
  * @has_csum: there is a checksum, not yet verified
  * @has_seq: there is a sequence number
@@ -421,7 +459,7 @@ struct xtun_id {
 struct xtun_hdr {
 	struct xtun_id ids[2];
 	u8 n_ids;
-	u8 len;
+	u16 len;
 	u8 payload;
 	bool has_csum;
 	bool has_seq;
@@ -429,25 +467,55 @@ struct xtun_hdr {
 	u32 seq;
 };
 
+/* Where packets, and errors about them, come from. */
+enum xtun_tap {
+	XTUN_TAP_CHAIN = BIT(0),
+	XTUN_TAP_HOOK = BIT(1),
+	/* Asked after the hook, and nobody else is after that. */
+	XTUN_TAP_SOCKET = BIT(2),
+};
+
 /**
  * struct xtun_carrier - what moves headers through the underlay
+ * @len: bytes of its own header, between outer IP header and encapsulation
+ * @taps: enum xtun_tap, where its packets come from
  * @get: start to take packets for @conf; under RTNL, may sleep
  * @put: the opposite of @get
+ * @prepare: fills in its part of a valid @conf before the encapsulation does;
+ *	may be NULL
+ * @push: completes its header at @hdr for a packet, after the encapsulation's.
+ *	The data of the skb is there. May be NULL.
+ * @check: verifies what its header says of a received packet, whose data is
+ *	there; may be NULL
+ * @sent: has @conf sent a packet that begins with the 8 bytes at @hdr, of the
+ *	inner flow @tag if that is known? May be NULL.
  */
 struct xtun_carrier {
+	u8 len;
+	u8 taps;
 	int (*get)(const struct xtun_conf *conf,
 		   struct netlink_ext_ack *extack);
 	void (*put)(const struct xtun_conf *conf);
+	void (*prepare)(struct xtun_conf *conf);
+	void (*push)(const struct xtun_cx *cx, u8 *hdr);
+	enum xtun_reason (*check)(struct sk_buff *skb,
+				  const struct xtun_conf *conf);
+	bool (*sent)(const struct xtun_conf *conf, const u8 *hdr,
+		     const struct xtun_tag *tag);
 };
 
 /**
  * struct xtun_wire - how headers are told apart on the wire
  * @id: number in struct xtun_match
  * @ipproto: IP protocol number, where a carrier needs one
- * @hdr_max: bytes that @parse may look at
+ * @hdr_max: bytes that @parse looks at, unless it asks for more
+ * @pair: the port that packets are sent from is the one where they arrive, and
+ *	the peer's may be another
+ * @common: others may use the port, too: it is not held
  * @carrier: what brings packets
- * @parse: reads a header of which @len bytes are there. A header that ends too
- *	early is XTUN_RX_TRUNCATED, with what could be read in @h.
+ * @parse: reads a header of which @len bytes are there, behind the carrier's.
+ *	A header that ends too early is XTUN_RX_TRUNCATED, with what could be
+ *	read in @h, and how long it is, if that is more than @hdr_max.
  * @csum_ok: verifies the checksum; data of the skb is at the header
  *
  * Encapsulations that differ in meaning but not in form share one.
@@ -456,20 +524,12 @@ struct xtun_wire {
 	u8 id;
 	u8 ipproto;
 	u8 hdr_max;
+	bool pair;
+	bool common;
 	const struct xtun_carrier *carrier;
 	enum xtun_reason (*parse)(const u8 *hdr, unsigned int len, u8 ipproto,
 				  struct xtun_hdr *h);
 	bool (*csum_ok)(struct sk_buff *skb);
-};
-
-/**
- * struct xtun_tag - proof that who quotes an outer packet has seen it
- * @flow: the same for all packets of an inner flow, all bits equally good
- * @id: for the IPv4 identification
- */
-struct xtun_tag {
-	u32 flow;
-	u16 id;
 };
 
 /* An outer packet has an identification; for segments it goes up by one. */
@@ -573,35 +633,59 @@ enum xtun_verdict {
  * @name: as in the grammar
  * @wire: form of its headers
  * @payloads: BIT(enum xtun_payload) for each it carries
+ * @payload: the one that a tunnel has which is not told
  * @keying: how its key is matched
  * @key_min: least key
  * @key_max: greatest key, 0 when it has none
  * @key_needed: it is nothing without a key
  * @flags: enum xtun_conf_flags that mean something
- * @prepare: fills in encap_hdr, encap_len and gso_type of a valid @conf
- * @push: completes the header at @hdr, that @prepare began, for a packet.
- *	The data of the skb is at the header. May be NULL.
+ * @dport: default destination port for each payload, 0 for none
+ * @prepare: writes the header at @hdr but for what changes with a packet, and
+ *	the gso_type of a valid @conf unless its carrier does. Returns how many
+ *	bytes it has.
+ * @push: completes the header at @hdr, that @prepare began, for a packet. May
+ *	be NULL.
  */
 struct xtun_encap_ops {
 	const char *name;
 	const struct xtun_wire *wire;
 	u8 payloads;
+	u8 payload;
 	u8 keying;
 	u32 key_min;
 	u32 key_max;
 	bool key_needed;
 	u32 flags;
-	void (*prepare)(struct xtun_conf *conf);
+	u16 dport[XTUN_PAYLOAD_MAX + 1];
+	unsigned int (*prepare)(struct xtun_conf *conf, u8 *hdr);
 	void (*push)(const struct xtun_cx *cx, u8 *hdr);
 };
 
 extern const struct xtun_wire xtun_ip_wire;
 extern const struct xtun_wire xtun_gre_wire;
+extern const struct xtun_wire xtun_vxlan_wire;
+extern const struct xtun_wire xtun_geneve_wire;
+extern const struct xtun_wire xtun_fou_wire;
+extern const struct xtun_wire xtun_gue_wire;
 extern const struct xtun_encap_ops xtun_ip_ops;
 extern const struct xtun_encap_ops xtun_gre_ops;
 extern const struct xtun_encap_ops xtun_nvgre_ops;
+extern const struct xtun_encap_ops xtun_vxlan_ops;
+extern const struct xtun_encap_ops xtun_geneve_ops;
+extern const struct xtun_encap_ops xtun_fou_ops;
+extern const struct xtun_encap_ops xtun_gue_ops;
 extern const struct xtun_carrier xtun_ipproto_carrier;
 extern const struct xtun_carrier xtun_hook_carrier;
+extern const struct xtun_carrier xtun_udp_carrier;
+
+/* encap/, for other encapsulations */
+#define XTUN_GRE_BARE_LEN	4
+
+bool xtun_ip_parse_version(const u8 *data, unsigned int len,
+			   struct xtun_hdr *h);
+enum xtun_reason xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
+				     struct xtun_hdr *h);
+unsigned int xtun_gre_prepare_bare(u8 *hdr);
 
 /* main.c */
 const struct xtun_encap_ops *xtun_encap_find(unsigned int id);
@@ -690,25 +774,34 @@ struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
 				  const struct xtun_hdr *h,
 				  bool (*sent)(const struct xtun_conf *conf,
-					       const void *data),
-				  const void *data);
+					       void *data),
+				  void *data);
+
+/* wire.c */
+const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
+				       u8 ipproto, bool sent,
+				       struct xtun_match *match);
+enum xtun_reason xtun_wire_parse(const struct xtun_wire *wire,
+				 struct sk_buff *skb, unsigned int offset,
+				 unsigned int len, u8 ipproto,
+				 struct xtun_hdr *h);
+bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
+			u8 family, u8 ipproto, unsigned int offset);
 
 /* xmit.c */
 enum xtun_reason xtun_classify(struct xtun_cx *cx);
 netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev);
 
 /* rcv.c */
-struct xtun_conf *xtun_rcv_find(struct sk_buff *skb,
-				const struct xtun_wire *wire, u8 family,
-				u8 ipproto, unsigned int offset,
+struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
+				u8 family, u8 ipproto, unsigned int offset,
 				struct xtun_hdr *h, enum xtun_reason *reason);
 void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 	      const struct xtun_hdr *h, enum xtun_reason reason);
 
 /* icmp.c */
 void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr);
-enum xtun_verdict xtun_err(struct sk_buff *skb,
-			   const struct xtun_carrier *carrier, u8 family,
+enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_tap tap, u8 family,
 			   const struct xtun_icmp *icmp);
 
 /* tell.c */
@@ -755,6 +848,8 @@ void xtun_route_redirect(const struct xtun_conf *conf,
 void xtun_route_ident(struct xtun_cx *cx);
 __be16 xtun_route_df(const struct xtun_cx *cx);
 int xtun_route_send(struct xtun_cx *cx);
+void xtun_route_udp_csum(const struct xtun_cx *cx);
+bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family);
 bool xtun_route_allowed_in(struct sk_buff *skb, u8 family);
 bool xtun_route_quote(struct sk_buff *skb, u8 family,
 		      struct xtun_match *match, struct xtun_quote *quote);
@@ -788,5 +883,10 @@ bool xtun_mtu_follow(struct xtun_dev *tun);
 /* carrier/ */
 int xtun_ipproto_init(void);
 void xtun_ipproto_exit(void);
+int xtun_hook_get(const struct xtun_conf *conf, struct netlink_ext_ack *extack);
+void xtun_hook_put(const struct xtun_conf *conf);
+const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
+				      const u8 *hdr, bool sent, __be16 *port);
+bool xtun_udp_any(const struct net *net, u8 family);
 
 #endif /* _XTUN_H */

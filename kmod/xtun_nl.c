@@ -16,7 +16,7 @@ const struct nla_policy xtun_allow_nl_policy[XTUN_A_ALLOW_PREFIX + 1] = {
 };
 
 const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_MSS + 1] = {
-	[XTUN_A_CONF_ENCAP] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
+	[XTUN_A_CONF_ENCAP] = NLA_POLICY_RANGE(NLA_U32, 1, 7),
 	[XTUN_A_CONF_PAYLOAD] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_LOCAL] = { .type = NLA_BINARY, },
 	[XTUN_A_CONF_REMOTE] = { .type = NLA_BINARY, },

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * IP protocols whose handler slot belongs to an in-tree driver. A hook at the
- * end of local input takes the packets of our tunnels out before the slot and
- * sees the ICMP errors about them; all others go on.
+ * IP protocols whose handler slot belongs to an in-tree driver, and UDP. A hook at
+ * the end of local input takes the packets of our tunnels out before they get
+ * there, and sees the ICMP errors about them; all others go on.
  */
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -109,7 +109,7 @@ static unsigned int xtun_hook_icmp(struct sk_buff *skb,
 	/* What a queue to user space gives back comes in process context. */
 	local_bh_disable();
 	__skb_pull(skb, quote);
-	verdict = xtun_err(skb, &xtun_hook_carrier, p->family, &icmp);
+	verdict = xtun_err(skb, XTUN_TAP_HOOK, p->family, &icmp);
 	__skb_push(skb, quote);
 	local_bh_enable();
 	return verdict == XTUN_ERR_FALSE ? NF_DROP : NF_ACCEPT;
@@ -129,17 +129,27 @@ static bool xtun_confirm(struct sk_buff *skb)
 	return !hook || hook->confirm(skb) == NF_ACCEPT;
 }
 
+/*
+ * Several outer UDP packets in one, as a program or a card may hand them down: UDP
+ * cuts them for our socket. In those that GRO has merged, the inner are several.
+ */
+static bool xtun_hook_several(const struct sk_buff *skb,
+			      const struct xtun_hooked *p)
+{
+	return p->proto == IPPROTO_UDP && skb_is_gso(skb) &&
+	       !(skb_shinfo(skb)->gso_type & XTUN_GSO_UDP_TUNNEL);
+}
+
 static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p)
 {
-	const struct xtun_wire *wire = xtun_wire_by_ipproto(p->proto);
 	enum xtun_reason reason;
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 
-	if (!wire || wire->carrier != &xtun_hook_carrier)
+	if (unlikely(xtun_hook_several(skb, p)))
 		return NF_ACCEPT;
-	conf = xtun_rcv_find(skb, wire, p->family, p->proto, p->offset, &h,
-			     &reason);
+	conf = xtun_rcv_find(skb, XTUN_TAP_HOOK, p->family, p->proto,
+			     p->offset, &h, &reason);
 	if (!conf)
 		return NF_ACCEPT;
 	/* What a queue to user space gives back comes in process context. */
@@ -228,8 +238,15 @@ static const struct nf_hook_ops xtun_hook_ops[] = {
 	},
 };
 
-static int xtun_hook_get(const struct xtun_conf *conf,
-			 struct netlink_ext_ack *extack)
+/**
+ * xtun_hook_get() - have the input hook of a tunnel's underlay and family
+ * @conf: the tunnel's configuration
+ * @extack: gets the reason of a refusal
+ *
+ * Context: RTNL, may sleep.
+ * Return: 0, or a negative error.
+ */
+int xtun_hook_get(const struct xtun_conf *conf, struct netlink_ext_ack *extack)
 {
 	struct xtun_net *xn = xtun_net(conf->tun->net);
 	bool v6 = conf->p.family == AF_INET6;
@@ -260,7 +277,13 @@ static int xtun_hook_get(const struct xtun_conf *conf,
 	return 0;
 }
 
-static void xtun_hook_put(const struct xtun_conf *conf)
+/**
+ * xtun_hook_put() - undo xtun_hook_get()
+ * @conf: the tunnel's configuration
+ *
+ * Context: RTNL, may sleep.
+ */
+void xtun_hook_put(const struct xtun_conf *conf)
 {
 	struct xtun_net *xn = xtun_net(conf->tun->net);
 	bool v6 = conf->p.family == AF_INET6;
@@ -273,6 +296,7 @@ static void xtun_hook_put(const struct xtun_conf *conf)
 }
 
 const struct xtun_carrier xtun_hook_carrier = {
+	.taps = XTUN_TAP_HOOK,
 	.get = xtun_hook_get,
 	.put = xtun_hook_put,
 };

@@ -22,7 +22,7 @@ static int xtun_ipproto_rcv(struct sk_buff *skb, u8 family, u8 ipproto)
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 
-	conf = xtun_rcv_find(skb, &xtun_ip_wire, family, ipproto, 0, &h,
+	conf = xtun_rcv_find(skb, XTUN_TAP_CHAIN, family, ipproto, 0, &h,
 			     &reason);
 	if (!conf)
 		return -ENOENT;
@@ -54,8 +54,7 @@ static int xtun_rcv_6in6(struct sk_buff *skb)
 static int xtun_ipproto_err(struct sk_buff *skb, u8 family,
 			    const struct xtun_icmp *icmp)
 {
-	return xtun_err(skb, &xtun_ipproto_carrier, family, icmp) ==
-	       XTUN_ERR_OTHERS ? -ENOENT : 0;
+	return xtun_err(skb, XTUN_TAP_CHAIN, family, icmp) == XTUN_ERR_OTHERS ? -ENOENT : 0;
 }
 
 static int xtun_err_v4(struct sk_buff *skb, u32 info)
@@ -95,6 +94,7 @@ static void xtun_ipproto_put(const struct xtun_conf *conf)
 }
 
 const struct xtun_carrier xtun_ipproto_carrier = {
+	.taps = XTUN_TAP_CHAIN,
 	.get = xtun_ipproto_get,
 	.put = xtun_ipproto_put,
 };

@@ -22,7 +22,6 @@
 /* RFC 2637: enhanced GRE, another protocol under the same number. */
 #define XTUN_GRE_PPTP		1
 
-#define XTUN_GRE_BASE_LEN	4
 #define XTUN_GRE_FIELD_LEN	4
 
 #define XTUN_NVGRE_VSID_SHIFT	8
@@ -59,11 +58,11 @@ static void xtun_gre_read_key(u32 key, u16 flags, struct xtun_hdr *h)
 static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
 				       u8 ipproto, struct xtun_hdr *h)
 {
-	unsigned int at = XTUN_GRE_BASE_LEN;
+	unsigned int at = XTUN_GRE_BARE_LEN;
 	enum xtun_reason reason;
 	u16 flags;
 
-	if (len < XTUN_GRE_BASE_LEN)
+	if (len < XTUN_GRE_BARE_LEN)
 		return XTUN_RX_TRUNCATED;
 
 	flags = get_unaligned_be16(hdr);
@@ -102,6 +101,51 @@ static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
 	return flags & XTUN_GRE_RFC1701 ? XTUN_RX_FLAGS : XTUN_OK;
 }
 
+/**
+ * xtun_gre_parse_bare() - read a GRE header that another encapsulation carries
+ * @hdr: the header
+ * @len: bytes that are there
+ * @h: gets it, and its length added
+ *
+ * What names the network or protects the packet is the other's: a GRE header
+ * that has such fields is refused (RFC 8086 section 3 has them optional).
+ *
+ * Context: any.
+ * Return: XTUN_OK, or why the packet has to be dropped.
+ */
+enum xtun_reason xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
+				     struct xtun_hdr *h)
+{
+	u16 flags;
+
+	h->len += XTUN_GRE_BARE_LEN;
+	if (len < XTUN_GRE_BARE_LEN)
+		return XTUN_RX_TRUNCATED;
+	h->ids[h->n_ids++] = (struct xtun_id){ XTUN_KEY_NONE, 0 };
+	flags = get_unaligned_be16(hdr);
+	h->proto = get_unaligned((__be16 *)(hdr + 2));
+	h->payload = h->proto == htons(ETH_P_TEB) ? XTUN_PAYLOAD_ETH :
+						    XTUN_PAYLOAD_IP;
+	if (flags & XTUN_GRE_VERSION)
+		return XTUN_RX_VERSION;
+	return flags & (XTUN_GRE_CSUM | XTUN_GRE_ROUTING | XTUN_GRE_KEY |
+			XTUN_GRE_SEQ | XTUN_GRE_RFC1701) ? XTUN_RX_FLAGS :
+							   XTUN_OK;
+}
+
+/**
+ * xtun_gre_prepare_bare() - write the GRE header of a frame
+ * @hdr: where
+ *
+ * Context: any.
+ * Return: how many bytes it has.
+ */
+unsigned int xtun_gre_prepare_bare(u8 *hdr)
+{
+	put_unaligned_be16(ETH_P_TEB, hdr + 2);
+	return XTUN_GRE_BARE_LEN;
+}
+
 /* RFC 2784 section 2.5: over header and payload, with no pseudo-header. */
 static bool xtun_gre_csum_ok(struct sk_buff *skb)
 {
@@ -111,10 +155,10 @@ static bool xtun_gre_csum_ok(struct sk_buff *skb)
 	return true;
 }
 
-static void xtun_gre_prepare(struct xtun_conf *conf)
+static unsigned int xtun_gre_prepare(struct xtun_conf *conf, u8 *hdr)
 {
 	const struct xtun_params *p = &conf->p;
-	u8 *at = conf->encap_hdr + XTUN_GRE_BASE_LEN;
+	u8 *at = hdr + XTUN_GRE_BARE_LEN;
 	u16 flags = 0;
 
 	if (p->flags & XTUN_CONF_FLAGS_OCSUM) {
@@ -132,16 +176,16 @@ static void xtun_gre_prepare(struct xtun_conf *conf)
 		flags |= XTUN_GRE_SEQ;
 		at += XTUN_GRE_FIELD_LEN;
 	}
-	put_unaligned_be16(flags, conf->encap_hdr);
+	put_unaligned_be16(flags, hdr);
 
-	conf->encap_len = at - conf->encap_hdr;
 	conf->gso_type = flags & XTUN_GRE_CSUM ? SKB_GSO_GRE_CSUM : SKB_GSO_GRE;
+	return at - hdr;
 }
 
 /* With segmentation ahead, the checksum is made for each segment then. */
 static void xtun_gre_push_csum(struct sk_buff *skb, u8 *hdr)
 {
-	__sum16 *csum = (__sum16 *)(hdr + XTUN_GRE_BASE_LEN);
+	__sum16 *csum = (__sum16 *)(hdr + XTUN_GRE_BARE_LEN);
 
 	if (skb_is_gso(skb))
 		return;
@@ -151,7 +195,7 @@ static void xtun_gre_push_csum(struct sk_buff *skb, u8 *hdr)
 	}
 	skb->ip_summed = CHECKSUM_PARTIAL;
 	skb->csum_start = skb_transport_header(skb) - skb->head;
-	skb->csum_offset = XTUN_GRE_BASE_LEN;
+	skb->csum_offset = XTUN_GRE_BARE_LEN;
 }
 
 static void xtun_gre_push(const struct xtun_cx *cx, u8 *hdr)
@@ -180,7 +224,7 @@ static void xtun_nvgre_push(const struct xtun_cx *cx, u8 *hdr)
 const struct xtun_wire xtun_gre_wire = {
 	.id = 2,
 	.ipproto = IPPROTO_GRE,
-	.hdr_max = XTUN_ENCAP_HDR_MAX,
+	.hdr_max = XTUN_GRE_BARE_LEN + 3 * XTUN_GRE_FIELD_LEN,
 	.carrier = &xtun_hook_carrier,
 	.parse = xtun_gre_parse,
 	.csum_ok = xtun_gre_csum_ok,
@@ -190,6 +234,7 @@ const struct xtun_encap_ops xtun_gre_ops = {
 	.name = "gre",
 	.wire = &xtun_gre_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),
+	.payload = XTUN_PAYLOAD_IP,
 	.keying = XTUN_KEY_FULL,
 	.key_max = U32_MAX,
 	.flags = XTUN_CONF_FLAGS_ICSUM | XTUN_CONF_FLAGS_OCSUM |
@@ -202,6 +247,7 @@ const struct xtun_encap_ops xtun_nvgre_ops = {
 	.name = "nvgre",
 	.wire = &xtun_gre_wire,
 	.payloads = BIT(XTUN_PAYLOAD_ETH),
+	.payload = XTUN_PAYLOAD_ETH,
 	.keying = XTUN_KEY_VSID,
 	.key_min = XTUN_NVGRE_VSID_MIN,
 	.key_max = XTUN_NVGRE_VSID_MAX,

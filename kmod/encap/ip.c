@@ -9,6 +9,28 @@
 
 #include "../xtun.h"
 
+/**
+ * xtun_ip_parse_version() - read which IP packet follows with no header before it
+ * @data: its beginning
+ * @len: bytes that are there
+ * @h: gets what a header would say
+ *
+ * Context: any.
+ * Return: false when it is none.
+ */
+bool xtun_ip_parse_version(const u8 *data, unsigned int len, struct xtun_hdr *h)
+{
+	u8 version = len ? data[0] >> 4 : 0;
+
+	if (version != 4 && version != 6)
+		return false;
+	h->ids[0].keying = XTUN_KEY_NONE;
+	h->n_ids = 1;
+	h->payload = XTUN_PAYLOAD_IP;
+	h->proto = version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
+	return true;
+}
+
 static enum xtun_reason xtun_ip_parse(const u8 *hdr, unsigned int len,
 				      u8 ipproto, struct xtun_hdr *h)
 {
@@ -20,10 +42,11 @@ static enum xtun_reason xtun_ip_parse(const u8 *hdr, unsigned int len,
 	return XTUN_OK;
 }
 
-static void xtun_ip_prepare(struct xtun_conf *conf)
+static unsigned int xtun_ip_prepare(struct xtun_conf *conf, u8 *hdr)
 {
 	conf->gso_type = conf->p.family == AF_INET ? SKB_GSO_IPXIP4 :
 						     SKB_GSO_IPXIP6;
+	return 0;
 }
 
 const struct xtun_wire xtun_ip_wire = {
@@ -36,5 +59,6 @@ const struct xtun_encap_ops xtun_ip_ops = {
 	.name = "ip",
 	.wire = &xtun_ip_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP),
+	.payload = XTUN_PAYLOAD_IP,
 	.prepare = xtun_ip_prepare,
 };

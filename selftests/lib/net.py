@@ -48,7 +48,7 @@ def load_module():
     if os.path.isdir("/sys/module/xtun"):
         return
     # insmod resolves no dependencies.
-    for name in ("tunnel4", "tunnel6", "nf_defrag_ipv6"):
+    for name in ("tunnel4", "tunnel6", "nf_defrag_ipv6", "udp_tunnel", "ip6_udp_tunnel"):
         has_module(name)
     path = os.environ.get("XTUN_KO")
     if path:

@@ -236,9 +236,11 @@ static int parse_ports(struct xg_parse *p, const struct xg_word *word,
 		       const char *arg)
 {
 	const char *dash = strchr(arg, '-');
-	unsigned long long min, max;
+	unsigned long long min = 0, max = 0;
 	char first[16];
 
+	if (find_name(word, arg))
+		goto put;
 	if (!copy_until(first, sizeof(first), arg, "-") ||
 	    !read_number(first, USHRT_MAX, &min) ||
 	    !read_number(dash ? dash + 1 : arg, USHRT_MAX, &max))
@@ -246,6 +248,7 @@ static int parse_ports(struct xg_parse *p, const struct xg_word *word,
 	if (min > max)
 		return wrong(p, arg, "the first port of %s is the lower one",
 			     word->name);
+put:
 	xa_put_uint(&p->buf, word->attr, sizeof(__u16), min);
 	xa_put_uint(&p->buf, word->attr2, sizeof(__u16), max);
 	return 0;

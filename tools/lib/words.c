@@ -19,6 +19,10 @@ static const struct xg_name encap_names[] = {
 	{ "ip", XTUN_ENCAP_IP },
 	{ "gre", XTUN_ENCAP_GRE },
 	{ "nvgre", XTUN_ENCAP_NVGRE },
+	{ "vxlan", XTUN_ENCAP_VXLAN },
+	{ "geneve", XTUN_ENCAP_GENEVE },
+	{ "fou", XTUN_ENCAP_FOU },
+	{ "gue", XTUN_ENCAP_GUE },
 	{ }
 };
 
@@ -227,19 +231,20 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "sport", .type = XG_PORTS,
 		.attr = XTUN_A_CONF_SPORT_MIN, .attr2 = XTUN_A_CONF_SPORT_MAX,
+		.names = zero_is_auto,
 		.help = "source ports of outer UDP",
 	},
 	{
 		.name = "dport", .type = XG_NUM, .attr = XTUN_A_CONF_DPORT,
-		.size = 2,
+		.size = 2, .names = zero_is_auto,
 		.help = "destination port of outer UDP",
 	},
 	{
-		.name = "udpcsum", BITS_ON(XTUN_CONF_FLAGS_UDPCSUM),
-		.help = "outer UDP has a checksum",
+		.name = "udpcsum", BITS_OFF(XTUN_CONF_FLAGS_NOUDPCSUM),
+		.help = "outer UDP has a checksum (the default)",
 	},
 	{
-		.name = "noudpcsum", BITS_OFF(XTUN_CONF_FLAGS_UDPCSUM),
+		.name = "noudpcsum", BITS_ON(XTUN_CONF_FLAGS_NOUDPCSUM),
 		.help = "outer UDP has none",
 	},
 	{

@@ -23,11 +23,20 @@
  * @XTUN_ENCAP_GRE: GRE (RFC 2784, RFC 2890).
  * @XTUN_ENCAP_NVGRE: NVGRE (RFC 7637), GRE with a VSID and a FlowID as its
  *   key.
+ * @XTUN_ENCAP_VXLAN: VXLAN (RFC 7348); payload ip as VXLAN-GPE.
+ * @XTUN_ENCAP_GENEVE: Geneve (RFC 8926).
+ * @XTUN_ENCAP_FOU: IP packets straight in UDP; frames by GRE in UDP (RFC
+ *   8086).
+ * @XTUN_ENCAP_GUE: Generic UDP Encapsulation (draft-ietf-intarea-gue).
  */
 enum xtun_encap {
 	XTUN_ENCAP_IP = 1,
 	XTUN_ENCAP_GRE,
 	XTUN_ENCAP_NVGRE,
+	XTUN_ENCAP_VXLAN,
+	XTUN_ENCAP_GENEVE,
+	XTUN_ENCAP_FOU,
+	XTUN_ENCAP_GUE,
 
 	/* private: */
 	__XTUN_ENCAP_MAX,
@@ -124,14 +133,15 @@ enum xtun_icmp_memory {
  * @XTUN_CONF_FLAGS_ISEQ: Packets without a sequence number, or out of order,
  *   are not accepted.
  * @XTUN_CONF_FLAGS_OSEQ: Packets are sent with a sequence number.
- * @XTUN_CONF_FLAGS_UDPCSUM: UDP packets are sent with a checksum.
+ * @XTUN_CONF_FLAGS_NOUDPCSUM: UDP packets are sent without a checksum, and
+ *   over IPv6 such ones are taken (RFC 6935); over IPv4 they always are.
  */
 enum xtun_conf_flags {
 	XTUN_CONF_FLAGS_ICSUM = 1,
 	XTUN_CONF_FLAGS_OCSUM = 2,
 	XTUN_CONF_FLAGS_ISEQ = 4,
 	XTUN_CONF_FLAGS_OSEQ = 8,
-	XTUN_CONF_FLAGS_UDPCSUM = 16,
+	XTUN_CONF_FLAGS_NOUDPCSUM = 16,
 };
 
 /**

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * UDP. A socket holds each port, so that nobody else takes it, and merges what
+ * arrives (GRO); the input hook takes the packets themselves, before they are
+ * looked up among all sockets, and the ICMP errors about them, whoever has a
+ * socket on the port that they were sent from.
+ */
+#include <linux/in.h>
+#include <linux/udp.h>
+#include <net/gro.h>
+#include <net/udp.h>
+#include <net/udp_tunnel.h>
+
+#include "../xtun.h"
+
+/* RFC 6335 section 6: nobody is given these, so nobody filters them. */
+#define XTUN_SPORT_MIN		49152
+#define XTUN_SPORT_MAX		65535
+
+/**
+ * struct xtun_port - a port of this host that tunnels use
+ * @node: in struct xtun_net
+ * @port: the port
+ * @wire: what it carries
+ * @users: how many tunnels, under RTNL
+ * @sock: holds it, or NULL for one that others may have, too
+ * @rcu: for the grace period before it is freed
+ */
+struct xtun_port {
+	struct hlist_node node;
+	__be16 port;
+	const struct xtun_wire *wire;
+	unsigned int users;
+	struct socket *sock;
+	struct rcu_head rcu;
+};
+
+static struct hlist_head *xtun_port_bucket(struct xtun_net *xn, u8 family,
+					   __be16 port)
+{
+	return &xn->ports[family == AF_INET6][ntohs(port) % XTUN_PORT_BUCKETS];
+}
+
+static struct xtun_port *xtun_port_find(const struct net *net, u8 family,
+					__be16 port)
+{
+	struct hlist_head *bucket = xtun_port_bucket(xtun_net(net), family,
+						     port);
+	struct xtun_port *p;
+
+	hlist_for_each_entry_rcu(p, bucket, node, lockdep_rtnl_is_held()) {
+		if (p->port == port)
+			return p;
+	}
+	return NULL;
+}
+
+/**
+ * xtun_udp_any() - is there a UDP port that tunnels use?
+ * @net: underlay
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: any.
+ * Return: whether there is.
+ */
+bool xtun_udp_any(const struct net *net, u8 family)
+{
+	return READ_ONCE(xtun_net(net)->n_ports[family == AF_INET6]);
+}
+
+/**
+ * xtun_udp_wire() - find what a UDP packet carries
+ * @net: underlay
+ * @family: AF_INET or AF_INET6
+ * @hdr: its UDP header
+ * @sent: this host has sent it, else it arrives here
+ * @port: gets the port of this host, by which tunnels are found
+ *
+ * Most encapsulations use one port at both ends, and send from many.
+ *
+ * Context: RCU.
+ * Return: the form of what follows, or NULL.
+ */
+const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
+				      const u8 *hdr, bool sent, __be16 *port)
+{
+	const struct udphdr *uh = (const struct udphdr *)hdr;
+	const struct xtun_wire *wire;
+	const struct xtun_port *p;
+
+	if (!xtun_udp_any(net, family))
+		return NULL;
+	p = xtun_port_find(net, family, uh->dest);
+	wire = p ? READ_ONCE(p->wire) : NULL;
+	if (sent && (!wire || wire->pair)) {
+		p = xtun_port_find(net, family, uh->source);
+		wire = p ? READ_ONCE(p->wire) : NULL;
+		if (wire && !wire->pair)
+			wire = NULL;
+	}
+	if (wire)
+		*port = p->port;
+	return wire;
+}
+
+/* ---- merging what arrives ---- */
+
+static __be16 xtun_gro_type(const struct xtun_hdr *h)
+{
+	return h->payload == XTUN_PAYLOAD_ETH ? htons(ETH_P_TEB) : h->proto;
+}
+
+/* Reads @len bytes at the GRO offset; NULL when they hold no whole header. */
+static const u8 *xtun_gro_try(struct sk_buff *skb, const struct xtun_wire *wire,
+			      unsigned int len, struct xtun_hdr *h)
+{
+	unsigned int off = skb_gro_offset(skb);
+	const u8 *hdr = skb_gro_header(skb, off + len, off);
+
+	memset(h, 0, sizeof(*h));
+	return hdr && !wire->parse(hdr, len, IPPROTO_UDP, h) ? hdr : NULL;
+}
+
+/* Reads the header at the GRO offset; NULL when packets cannot be merged. */
+static const u8 *xtun_gro_header(struct sk_buff *skb,
+				 const struct xtun_wire *wire,
+				 struct xtun_hdr *h)
+{
+	unsigned int all = skb_gro_len(skb);
+	unsigned int len = min_t(unsigned int, all, wire->hdr_max);
+	const u8 *hdr = xtun_gro_try(skb, wire, len, h);
+
+	/* A header with options tells how long it is. */
+	if (!hdr && h->len > len && h->len <= all)
+		hdr = xtun_gro_try(skb, wire, h->len, h);
+	return hdr;
+}
+
+/* Without a header the versions of what is inside have to be the same. */
+static bool xtun_gro_differs(const u8 *one, const u8 *other, unsigned int len)
+{
+	return len ? memcmp(one, other, len) : (*one ^ *other) & 0xf0;
+}
+
+static void xtun_gro_compare(struct list_head *head, const struct sk_buff *skb,
+			     const u8 *hdr, unsigned int len)
+{
+	unsigned int off = skb_gro_offset(skb);
+	struct sk_buff *p;
+
+	list_for_each_entry(p, head, list) {
+		if (NAPI_GRO_CB(p)->same_flow &&
+		    xtun_gro_differs(p->data + off, hdr, len))
+			NAPI_GRO_CB(p)->same_flow = 0;
+	}
+}
+
+static struct sk_buff *xtun_gro_receive(struct sock *sk, struct list_head *head,
+					struct sk_buff *skb)
+{
+	const struct xtun_port *port = rcu_dereference_sk_user_data(sk);
+	const struct packet_offload *inner;
+	struct sk_buff *pp = NULL;
+	struct xtun_hdr h;
+	const u8 *hdr;
+	int flush = 1;
+
+	hdr = port ? xtun_gro_header(skb, READ_ONCE(port->wire), &h) : NULL;
+	if (!hdr)
+		goto out;
+	inner = gro_find_receive_by_type(xtun_gro_type(&h));
+	if (!inner)
+		goto out;
+
+	xtun_gro_compare(head, skb, hdr, h.len);
+	skb_gro_pull(skb, h.len);
+	skb_gro_postpull_rcsum(skb, hdr, h.len);
+	pp = call_gro_receive(inner->callbacks.gro_receive, head, skb);
+	flush = 0;
+out:
+	skb_gro_flush_final(skb, pp, flush);
+	return pp;
+}
+
+static int xtun_gro_complete(struct sock *sk, struct sk_buff *skb, int nhoff)
+{
+	const struct xtun_port *port = rcu_dereference_sk_user_data(sk);
+	const struct packet_offload *inner;
+	struct xtun_hdr h = {};
+
+	/* It was all there when the packets were merged. */
+	if (!port || READ_ONCE(port->wire)->parse(skb->data + nhoff,
+						  skb_headlen(skb) - nhoff,
+						  IPPROTO_UDP, &h))
+		return -EINVAL;
+	inner = gro_find_complete_by_type(xtun_gro_type(&h));
+	if (!inner)
+		return -ENOENT;
+	skb_set_inner_mac_header(skb, nhoff + h.len);
+	return inner->callbacks.gro_complete(skb, nhoff + h.len);
+}
+
+/* ---- ports ---- */
+
+/*
+ * What the hook has left. Most of it is for no tunnel, and nobody else has the
+ * port; but packets that came as several in one have been cut since.
+ */
+static int xtun_udp_rcv(struct sock *sk, struct sk_buff *skb)
+{
+	enum xtun_reason reason;
+	struct xtun_conf *conf;
+	struct xtun_hdr h;
+
+	conf = xtun_rcv_find(skb, XTUN_TAP_SOCKET, sk->sk_family, IPPROTO_UDP,
+			     0, &h, &reason);
+	if (conf)
+		xtun_rcv(skb, conf, &h, reason);
+	else
+		kfree_skb(skb);
+	return 0;
+}
+
+/*
+ * Errors about what was sent from a port that a tunnel receives at: the hook has
+ * done what is to be done, and UDP may not believe them.
+ */
+static int xtun_udp_err_lookup(struct sock *sk, struct sk_buff *skb)
+{
+	return -ENOENT;
+}
+
+static int xtun_port_bind(struct xtun_port *port, struct net *net, u8 family)
+{
+	struct udp_tunnel_sock_cfg tunnel = {
+		.sk_user_data = port,
+		.encap_type = 1,
+		.encap_rcv = xtun_udp_rcv,
+		.encap_err_lookup = xtun_udp_err_lookup,
+		.gro_receive = xtun_gro_receive,
+		.gro_complete = xtun_gro_complete,
+	};
+	struct udp_port_cfg cfg = {
+		.family = family,
+		.local_udp_port = port->port,
+		.ipv6_v6only = family == AF_INET6,
+	};
+	int err;
+
+	err = udp_sock_create(net, &cfg, &port->sock);
+	if (!err)
+		setup_udp_tunnel_sock(net, port->sock, &tunnel);
+	return err;
+}
+
+static bool xtun_uses_port(const struct xtun_conf *conf, u8 family, __be16 port)
+{
+	return conf->ops && conf->match.port == port &&
+	       conf->match.family == family;
+}
+
+/* The tunnel that uses a port of this netns. */
+static const char *xtun_port_user(const struct xtun_net *xn, u8 family,
+				  __be16 port)
+{
+	const struct xtun_dev *tun;
+
+	list_for_each_entry(tun, &xn->tunnels, list) {
+		if (xtun_uses_port(rtnl_dereference(tun->conf), family, port))
+			return tun->dev->name;
+	}
+	return "a tunnel";
+}
+
+static int xtun_port_refuse_wire(const struct xtun_conf *conf,
+				 struct netlink_ext_ack *extack)
+{
+	NL_SET_ERR_MSG_FMT(extack,
+			   "dport: %s has port %u for another encapsulation",
+			   xtun_port_user(xtun_net(conf->tun->net),
+					  conf->p.family, conf->match.port),
+			   ntohs(conf->match.port));
+	return -EADDRINUSE;
+}
+
+/*
+ * The function that takes what arrives at the port, which names the module that
+ * has it; NULL when it is a program.
+ */
+static void *xtun_udp_holder(const struct xtun_conf *conf)
+{
+	void *function = NULL;
+	struct sock *sk;
+
+	rcu_read_lock();
+	sk = xtun_udp_lookup(conf->tun->net, conf->p.family, &conf->p.local,
+			     conf->match.port);
+	if (sk)
+		function = READ_ONCE(udp_sk(sk)->encap_rcv);
+	rcu_read_unlock();
+	return function;
+}
+
+static int xtun_port_refuse_taken(const struct xtun_conf *conf,
+				  struct netlink_ext_ack *extack)
+{
+	u16 port = ntohs(conf->match.port);
+	void *module = xtun_udp_holder(conf);
+
+	if (module)
+		NL_SET_ERR_MSG_FMT(extack, "dport: %ps has port %u", module,
+				   port);
+	else
+		NL_SET_ERR_MSG_FMT(extack,
+				   "dport: another socket has port %u; ss -ulnp tells whose",
+				   port);
+	return -EADDRINUSE;
+}
+
+static int xtun_port_new(const struct xtun_conf *conf,
+			 struct netlink_ext_ack *extack)
+{
+	struct xtun_net *xn = xtun_net(conf->tun->net);
+	u8 family = conf->p.family;
+	struct xtun_port *port;
+	int err;
+
+	port = kzalloc(sizeof(*port), GFP_KERNEL);
+	if (!port)
+		return -ENOMEM;
+	port->port = conf->match.port;
+	port->wire = conf->ops->wire;
+	port->users = 1;
+	if (!port->wire->common) {
+		err = xtun_port_bind(port, xn->net, family);
+		if (err) {
+			kfree(port);
+			return err == -EADDRINUSE ?
+			       xtun_port_refuse_taken(conf, extack) : err;
+		}
+	}
+	hlist_add_head_rcu(&port->node,
+			   xtun_port_bucket(xn, family, port->port));
+	WRITE_ONCE(xn->n_ports[family == AF_INET6],
+		   xn->n_ports[family == AF_INET6] + 1);
+	return 0;
+}
+
+/* A tunnel that is alone on its port may change what that carries. */
+static bool xtun_port_turns(struct xtun_port *port, const struct xtun_conf *conf)
+{
+	const struct xtun_conf *now = rtnl_dereference(conf->tun->conf);
+
+	return port->users == 1 && now != conf &&
+	       port->wire->common == conf->ops->wire->common &&
+	       xtun_uses_port(now, conf->p.family, port->port);
+}
+
+static int xtun_port_get(const struct xtun_conf *conf,
+			 struct netlink_ext_ack *extack)
+{
+	struct xtun_port *port;
+
+	port = xtun_port_find(conf->tun->net, conf->p.family, conf->match.port);
+	if (!port)
+		return xtun_port_new(conf, extack);
+	if (port->wire != conf->ops->wire) {
+		if (!xtun_port_turns(port, conf))
+			return xtun_port_refuse_wire(conf, extack);
+		WRITE_ONCE(port->wire, conf->ops->wire);
+	}
+	port->users++;
+	return 0;
+}
+
+static void xtun_port_put(const struct xtun_conf *conf)
+{
+	const struct xtun_conf *now = rtnl_dereference(conf->tun->conf);
+	struct xtun_net *xn = xtun_net(conf->tun->net);
+	u8 family = conf->p.family;
+	struct xtun_port *port;
+
+	port = xtun_port_find(xn->net, family, conf->match.port);
+	if (--port->users) {
+		/* Of one tunnel's two configurations, the one in force stays. */
+		if (xtun_uses_port(now, family, port->port))
+			WRITE_ONCE(port->wire, now->ops->wire);
+		return;
+	}
+	WRITE_ONCE(xn->n_ports[family == AF_INET6],
+		   xn->n_ports[family == AF_INET6] - 1);
+	hlist_del_rcu(&port->node);
+	if (port->sock)
+		udp_tunnel_sock_release(port->sock);
+	kfree_rcu(port, rcu);
+}
+
+static int xtun_udp_get(const struct xtun_conf *conf,
+			struct netlink_ext_ack *extack)
+{
+	int err = xtun_port_get(conf, extack);
+
+	if (err)
+		return err;
+	err = xtun_hook_get(conf, extack);
+	if (err)
+		xtun_port_put(conf);
+	return err;
+}
+
+static void xtun_udp_put(const struct xtun_conf *conf)
+{
+	xtun_hook_put(conf);
+	xtun_port_put(conf);
+}
+
+/* ---- packets ---- */
+
+static void xtun_udp_prepare(struct xtun_conf *conf)
+{
+	const struct xtun_params *p = &conf->p;
+	struct udphdr *uh = (struct udphdr *)conf->encap_hdr;
+
+	conf->dport = p->dport ?: conf->ops->dport[p->payload];
+	if (p->sport_min) {
+		conf->sport = p->sport_min;
+		conf->sports = p->sport_max - p->sport_min + 1;
+	} else if (conf->ops->wire->pair) {
+		conf->sport = conf->dport;
+		conf->sports = 1;
+	} else {
+		conf->sport = XTUN_SPORT_MIN;
+		conf->sports = XTUN_SPORT_MAX - XTUN_SPORT_MIN + 1;
+	}
+	conf->match.port = htons(conf->ops->wire->pair ? conf->sport :
+							 conf->dport);
+	conf->ends.port = conf->match.port;
+	conf->gso_type = p->flags & XTUN_CONF_FLAGS_NOUDPCSUM ?
+			 SKB_GSO_UDP_TUNNEL : SKB_GSO_UDP_TUNNEL_CSUM;
+	uh->dest = htons(conf->dport);
+}
+
+/* A flow has one port, which tells no more than that (RFC 6056, RFC 7348). */
+static __be16 xtun_udp_sport(const struct xtun_conf *conf,
+			     const struct xtun_tag *tag)
+{
+	return htons(conf->sport + (((u64)tag->flow * conf->sports) >> 32));
+}
+
+static void xtun_udp_push(const struct xtun_cx *cx, u8 *hdr)
+{
+	const struct xtun_conf *conf = cx->conf;
+	struct udphdr *uh = (struct udphdr *)hdr;
+
+	uh->source = xtun_udp_sport(conf, &cx->tag);
+	uh->len = htons(cx->skb->len);
+	skb_set_inner_protocol(cx->skb,
+			       conf->p.payload == XTUN_PAYLOAD_ETH ?
+			       htons(ETH_P_TEB) : cx->proto);
+	xtun_route_udp_csum(cx);
+}
+
+/* What a guest behind a tap would have had fragmented is one packet. */
+static int xtun_udp_whole(struct sk_buff *skb)
+{
+	int err;
+
+	if (!skb_is_gso(skb))
+		return 0;
+	err = skb_header_unclone(skb, GFP_ATOMIC);
+	if (!err)
+		skb_gso_reset(skb);
+	return err;
+}
+
+/* RFC 768; without a checksum over IPv6: RFC 6935, where both ends know of it. */
+static enum xtun_reason xtun_udp_check(struct sk_buff *skb,
+				       const struct xtun_conf *conf)
+{
+	const struct udphdr *uh = (const struct udphdr *)skb->data;
+	unsigned int len = ntohs(uh->len);
+
+	/* One that was merged is longer than it says. */
+	if (!skb_is_gso(skb) ||
+	    !(skb_shinfo(skb)->gso_type & XTUN_GSO_UDP_TUNNEL)) {
+		if (len < sizeof(*uh) || len > skb->len)
+			return XTUN_RX_TRUNCATED;
+		if (xtun_udp_whole(skb) || pskb_trim_rcsum(skb, len))
+			return XTUN_RX_NO_MEMORY;
+		uh = (const struct udphdr *)skb->data;
+	}
+	skb_reset_transport_header(skb);
+	if (uh->check)
+		return xtun_route_udp_csum_ok(skb, conf->p.family) ?
+		       XTUN_OK : XTUN_RX_CHECKSUM;
+	return conf->p.family == AF_INET ||
+	       conf->p.flags & XTUN_CONF_FLAGS_NOUDPCSUM ? XTUN_OK :
+							   XTUN_RX_NO_CHECKSUM;
+}
+
+static bool xtun_udp_sent(const struct xtun_conf *conf, const u8 *hdr,
+			  const struct xtun_tag *tag)
+{
+	const struct udphdr *uh = (const struct udphdr *)hdr;
+
+	if (uh->dest != htons(conf->dport))
+		return false;
+	if (tag)
+		return uh->source == xtun_udp_sport(conf, tag);
+	return (u16)(ntohs(uh->source) - conf->sport) < conf->sports;
+}
+
+const struct xtun_carrier xtun_udp_carrier = {
+	.len = sizeof(struct udphdr),
+	.taps = XTUN_TAP_HOOK | XTUN_TAP_SOCKET,
+	.get = xtun_udp_get,
+	.put = xtun_udp_put,
+	.prepare = xtun_udp_prepare,
+	.push = xtun_udp_push,
+	.check = xtun_udp_check,
+	.sent = xtun_udp_sent,
+};
