@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# IP packets in UDP (as FOU and bareudp have them), frames by GRE in UDP (RFC 8086): see
+# lib/inudp.py.
+from lib import inudp, ktap, net, peers, pkt, traffic
+from lib.peers import BOTH, Pair
+
+MODULES = ["fou", "fou6", "ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre"]
+
+ENCAP = "encap fou encap-sport auto encap-dport {port} {csum}"
+# By underlay: port of b, what it takes there and how, the family inside.
+KINDS = {"v4": {"v4": ("4", "ipip"), "v6": ("41", "sit"), "eth": ("47", "gretap")},
+         "v6": {"v4": ("4", "ip6tnl mode ipip6 encaplimit none"),
+                "v6": ("41", "ip6tnl mode ip6ip6 encaplimit none"),
+                "eth": ("47", "ip6gretap encaplimit none")}}
+CSUM = {("", "v4"): "encap-csum", ("", "v6"): "encap-udp6-csum",
+        (" noudpcsum", "v4"): "noencap-csum", (" noudpcsum", "v6"): "noencap-udp6-csum"}
+
+
+def pairs():
+    for family in BOTH:
+        for inside, (proto, kind) in KINDS[family].items():
+            for words in ("", " noudpcsum"):
+                port = 5555 if inside != "eth" else 4754
+                option = "-6 " if family == "v6" else ""
+                payload = "payload eth" if inside == "eth" else f"dport {port}"
+                encap = ENCAP.format(port=port, csum=CSUM[words, family])
+                yield Pair(family, f"encap fou {payload}{words}",
+                           [(f"{kind} {encap}", BOTH if inside == "eth" else (inside,))],
+                           [f"{option}fou add port {port} ipproto {proto}"])
+
+
+def header(payload, kind, gre=None):
+    """What is in UDP (scapy, or bytes): GRE for frames and where asked for."""
+    if kind != "eth" and gre is None:
+        return bytes(payload)
+    return pkt.gre(**{"proto": kind, "payload": payload, **(gre or {})})
+
+
+IP, ETH = "dport 5555", "payload eth"
+BROKEN = [
+    ("taken", "a packet behind GRE", IP, {"gre": {}}),
+    *(("rx-flags", what, ETH, {"gre": fields}) for what, fields in (
+        ("a key", {"key": 1}), ("a checksum", {"csum": True}), ("a sequence number", {"seq": 1}),
+        ("flag bit 4", {"strict_route_source": 1}), ("flag bit 12", {"flags": 1}))),
+    *(("rx-version", f"GRE version {number}", ETH, {"gre": {"version": number}})
+      for number in (1, 2, 7)),
+    ("rx-inner-protocol", "MPLS inside", IP, {"gre": {"proto": 0x8847}}),
+    ("none", "a packet for a tunnel of frames", ETH, {"gre": {"proto": 0x0800}}),
+    ("none", "a packet without GRE for a tunnel of frames", ETH, {
+        "inner": lambda: pkt.inner("v4"), "kind": "v4"}),
+    ("rx-truncated", "3 bytes that are no packet", ETH, {
+        "inner": lambda: b"\0\0\0", "kind": "v4"}),
+]
+
+
+def holder(family, port):
+    """The in-tree driver at a port, and what its module is called."""
+    option = "-6 " if family == "v6" else ""
+    return [f"{option}fou add port {port} ipproto 4"], "[fou]"
+
+
+def beside(family):
+    option, driver = {"v4": ("", "ipip"), "v6": ("-6 ", "ip6tnl mode ipip6 encaplimit none")}[family]
+    return [f"{option}fou add port 9999 ipproto 4",
+            f"link add h0 type {driver} local {{local}} remote {{remote}} encap fou "
+            "encap-sport auto encap-dport 9999"]
+
+
+FORM = inudp.Form(
+    name="fou",
+    words={IP: {}, "dport 5556 noudpcsum": {}, "dport 5557 sport 4000": {}, ETH: {}},
+    port=lambda words: int(words.split()[1]) if "dport" in words else 4754,
+    header=header, length=lambda words, kind: 4 if "eth" in words else 0, broken=BROKEN,
+    modules=MODULES, pairs=list(pairs()), layers=lambda words: ":gre" if "eth" in words else None, holder=holder,
+    beside=beside)
+
+inudp.register(FORM)
+
+
+# Debian's kernels have none, the debug kernel does.
+if net.has_module("bareudp"):
+    @ktap.table("both ways with bareudp over {0}", BOTH)
+    def bareudp(stage, family):
+        """It has no ends of its own: they are its routes'."""
+        a, b = stage.hosts
+        near, far = getattr(a, family), getattr(b, family)
+        a.tunnel("t0", f"encap fou dport 5555 local {near} remote {far}", *peers.addresses(0, BOTH))
+        ktap.defer(a.ip, "link del t0")
+        b.device("t0", "type bareudp dstport 5555 ethertype ipv4 multiproto")
+        ktap.defer(b.ip, "link del t0")
+        tunnel = {"v4": "ip", "v6": "ip6"}[family]
+        for inside, bits in (("v4", 32), ("v6", 128)):
+            ours, theirs, _ = peers.INNER[inside]
+            b.ip(net.address_line("t0", f"{theirs}/{bits}"),
+                 f"route add {ours}/{bits} encap {tunnel} id 0 src {far} dst {near} dev t0")
+            for src, dst, address in ((a, b, theirs), (b, a, ours)):
+                ktap.true(traffic.ping(src, address), f"ping {address}")
+                traffic.udp_crosses(src, dst, address, 1200)
+        ktap.eq(a.drops("t0"), {}, "packets that xtun lost")
+
+
+ktap.main(lambda: inudp.Stage(FORM))

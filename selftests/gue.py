@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# Generic UDP Encapsulation (draft-ietf-intarea-gue): see lib/inudp.py.
+from lib import inudp, ktap, pkt
+from lib.peers import BOTH, Pair
+
+MODULES = ["fou", "fou6", "ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre"]
+
+ENCAP = "encap gue encap-sport auto encap-dport {port} {csum}"
+KINDS = {"v4": {"ip": "sit mode any", "eth": "gretap"},
+         "v6": {"ip": "ip6tnl mode any encaplimit none", "eth": "ip6gretap encaplimit none"}}
+CSUM = {("", "v4"): "encap-csum", ("", "v6"): "encap-udp6-csum",
+        (" noudpcsum", "v4"): "noencap-csum", (" noudpcsum", "v6"): "noencap-udp6-csum"}
+
+
+def pairs():
+    for family in BOTH:
+        for payload, kind in KINDS[family].items():
+            for words in ("", " noudpcsum"):
+                option = "-6 " if family == "v6" else ""
+                encap = ENCAP.format(port=6080, csum=CSUM[words, family])
+                yield Pair(family, f"encap gue payload {payload}{words}",
+                           [(f"{kind} {encap}", BOTH)], [f"{option}fou add port 6080 gue"])
+
+
+PROTOCOL = {"v4": 4, "v6": 41, "eth": 47}
+
+
+def header(payload, kind, first=None, proto=None, flags=0, fields=b"", gre=None):
+    """A header of variant 0 (bytes), what follows it, and the payload."""
+    first = len(fields) // 4 if first is None else first
+    proto = PROTOCOL[kind] if proto is None else proto
+    if proto == 47:
+        payload = bytes(pkt.gre(**{"proto": kind, "payload": payload, **(gre or {})}))
+    return bytes([first, proto]) + flags.to_bytes(2, "big") + fields + bytes(payload)
+
+
+def variant1(payload, kind):
+    """Variant 1 has no header."""
+    return bytes(payload)
+
+
+IP, ETH = "", "payload eth"
+BROKEN = [
+    *(("rx-version", f"variant {number}", words, {"first": number << 6})
+      for number in (2, 3) for words in (IP, ETH)),
+    *(("rx-control", what, IP, {"first": 0x20, "proto": kind})
+      for what, kind in (("control message 0", 0), ("control message 4", 4))),
+    *(("rx-flags", f"flag {1 << bit:#06x}", words, {"flags": 1 << bit})
+      for bit in range(1, 16) for words in (IP, ETH)[:1 + (bit == 1)]),
+    ("rx-flags", "a private flag", IP, {"flags": 1, "fields": b"\x80\0\0\0"}),
+    ("rx-truncated", "private flags that are not there", IP, {"flags": 1}),
+    *(("taken", what, words, fields) for words in (IP, ETH) for what, fields in (
+        ("private flags that are all clear", {"flags": 1, "fields": bytes(4)}),
+        ("bytes that no flag speaks of", {"fields": b"abcd"}),
+        ("as many as there can be", {"fields": bytes(124)}))),
+    ("rx-truncated", "a header longer than the packet", IP, {"first": 31}),
+    ("taken", "a packet behind GRE", IP, {"proto": 47}),
+    *(("rx-flags", what, ETH, {"gre": fields}) for what, fields in (
+        ("a GRE key", {"key": 1}), ("a GRE checksum", {"csum": True}))),
+    *(("rx-inner-protocol", f"protocol {number}", IP, {"proto": number})
+      for number in (0, 17, 59, 97, 255)),
+    ("rx-inner-malformed", "a packet of the other family", IP, {"proto": 41}),
+    ("none", "a packet for a tunnel of frames", ETH, {"proto": 4}),
+]
+
+
+def holder(family, port):
+    """The in-tree driver at a port, and what its module is called."""
+    option = "-6 " if family == "v6" else ""
+    return [f"{option}fou add port {port} gue"], "[fou]"
+
+
+def beside(family):
+    option, driver = {"v4": ("", "ipip"), "v6": ("-6 ", "ip6tnl mode ipip6 encaplimit none")}[family]
+    return [f"{option}fou add port 9999 gue",
+            f"link add h0 type {driver} local {{local}} remote {{remote}} encap gue "
+            "encap-sport auto encap-dport 9999"]
+
+
+FORM = inudp.Form(
+    name="gue",
+    words={IP: {}, "dport 6083 noudpcsum": {}, "dport 6084 sport 4000": {}, ETH: {}},
+    port=lambda words: int(words.split()[1]) if "dport" in words else 6080,
+    header=header, length=lambda words, kind: 8 if "eth" in words else 4, broken=BROKEN,
+    modules=MODULES, pairs=list(pairs()), layers=lambda words: None, holder=holder,
+    beside=beside)
+
+inudp.register(FORM)
+
+
+@ktap.table("variant 1 over {0}: IP{1} without a header is taken", [
+    (family, kind) for family in BOTH for kind in BOTH])
+def without_header(stage, family, kind):
+    tunnel = stage.tunnel(IP, family)
+    inner = pkt.inner(kind)
+    packet = tunnel.outer(pkt.UDP(sport=50000, dport=6080) / variant1(inner, kind), inudp.UDP)
+    with tunnel.ns.moves(tunnel.dev):
+        ktap.eq(tunnel.into(packet), inner, "delivered")
+
+
+ktap.main(lambda: inudp.Stage(FORM))
