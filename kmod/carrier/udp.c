@@ -212,12 +212,15 @@ static int xtun_udp_rcv(struct sock *sk, struct sk_buff *skb)
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 
+	/* What a queue to user space gives back comes in process context. */
+	local_bh_disable();
 	conf = xtun_rcv_find(skb, XTUN_TAP_SOCKET, sk->sk_family, IPPROTO_UDP,
 			     0, &h, &reason);
 	if (conf)
 		xtun_rcv(skb, conf, &h, reason);
 	else
 		kfree_skb(skb);
+	local_bh_enable();
 	return 0;
 }
 
