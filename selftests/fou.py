@@ -42,7 +42,8 @@ BROKEN = [
     ("taken", "a packet behind GRE", IP, {"gre": {}}),
     *(("rx-flags", what, ETH, {"gre": fields}) for what, fields in (
         ("a key", {"key": 1}), ("a checksum", {"csum": True}), ("a sequence number", {"seq": 1}),
-        ("flag bit 4", {"strict_route_source": 1}), ("flag bit 12", {"flags": 1}))),
+        ("flag bit 4", {"strict_route_source": 1}), ("flag bit 5", {"recursion_control": 4}))),
+    ("taken", "flag bit 12", ETH, {"gre": {"flags": 1}}),
     *(("rx-version", f"GRE version {number}", ETH, {"gre": {"version": number}})
       for number in (1, 2, 7)),
     ("rx-inner-protocol", "MPLS inside", IP, {"gre": {"proto": 0x8847}}),
