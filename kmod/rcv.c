@@ -41,6 +41,12 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
 	local_bh_enable();
 }
 
+/* Is there no other tap that the packet comes to after this one? */
+static bool xtun_rcv_is_last(const struct xtun_wire *wire, enum xtun_tap tap)
+{
+	return wire->carrier->taps < 2 * tap;
+}
+
 /**
  * xtun_rcv_find() - find the tunnel that a received packet is for
  * @skb: the packet, its network header the outer one; pulled, else untouched
@@ -80,7 +86,7 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
 	conf = xtun_lookup(&match, h, skb);
 	if (!conf && *reason && !h->n_ids)
 		conf = xtun_lookup_ends(&match);
-	else if (!conf && !*reason && !(wire->carrier->taps & ~tap))
+	else if (!conf && !*reason && xtun_rcv_is_last(wire, tap))
 		xtun_rcv_other_key(&match, h);
 	return conf;
 }

@@ -467,7 +467,7 @@ struct xtun_hdr {
 	u32 seq;
 };
 
-/* Where packets, and errors about them, come from. */
+/* Where packets, and errors about them, come from, in the order in which they do. */
 enum xtun_tap {
 	XTUN_TAP_CHAIN = BIT(0),
 	XTUN_TAP_HOOK = BIT(1),
