@@ -23,7 +23,7 @@ import tempfile
 from lib import ktap
 
 NETNS_DIR = "/run/netns"
-LIMIT = 120             # seconds for one command, on the slowest machine
+LIMIT = 300             # seconds for one command, on the slowest machine
 
 # What Python has no name for.
 SO_RCVBUFFORCE, SOL_PACKET = 33, 263
