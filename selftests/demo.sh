@@ -106,8 +106,8 @@ load()
 		run modprobe "$driver"
 	done
 	text "insmod loads nothing that a module stands on. xtun needs tunnel4 and" \
-	     "tunnel6, which are there now, and nf_defrag_ipv6:"
-	run modprobe nf_defrag_ipv6
+	     "tunnel6, which are there now, and three more:"
+	run modprobe -a nf_defrag_ipv6 udp_tunnel ip6_udp_tunnel
 	run insmod "$XTUN_KO"
 	show "lsmod"
 	lsmod | awk '$1 ~ /^(ipip|sit|ip6_tunnel|ip_gre|ip6_gre|xtun)$/ { print "  " $1 }'
