@@ -19,7 +19,7 @@ from lib import capture, ktap, net, pkt, traffic
 # What gre and tunnel6 are to others, unloading them in this order takes along.
 IN_TREE = ("fou", "ip6_gre", "ip_gre", "ipip", "sit", "ip6_tunnel")
 # What insmod needs; and with them, foreign IP in IP has somewhere to go.
-NEEDED = ("tunnel4", "tunnel6", "nf_defrag_ipv6")
+NEEDED = ("tunnel4", "tunnel6", "nf_defrag_ipv6", "udp_tunnel", "ip6_udp_tunnel")
 
 XTUN, OTHERS = "xtun", "the in-tree drivers"
 ORDERS = {"xtun first": (XTUN, OTHERS), "xtun last": (OTHERS, XTUN)}
