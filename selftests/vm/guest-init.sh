@@ -29,8 +29,10 @@ environment()
 {
 	export XTUN_TOP=$VM_TOP XTUN_CACHE=$VM_CACHE XTUN_K=$VM_K
 	export XTUN_KO=$VM_BUILD/kmod/xtun.ko
-	export IP_LIB_DIR=$VM_TOP/build/tools
-	export PATH=$VM_TOP/build/tools:$PATH
+	# The checkout may be where users have no access, as below /root.
+	install -D -t /run/xtun-tools "$VM_TOP"/build/tools/{tunctl,link_xtun.so}
+	export IP_LIB_DIR=/run/xtun-tools
+	export PATH=/run/xtun-tools:$PATH
 }
 
 run_command()
