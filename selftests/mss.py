@@ -10,7 +10,6 @@ from lib import capture, ktap, net, pkt
 from lib.bed import Bed
 
 FAMILIES = ("v4", "v6")
-OUTER = {"v4": 20, "v6": 40}
 INNER = {"v4": 40, "v6": 60}            # of IP and TCP, as RFC 6691 counts
 ALL = "encap gre key 7 csum seq"
 NVGRE = "encap nvgre key 5000"
@@ -56,7 +55,7 @@ def setup():
 
 def auto(words, family, inner, outer=1500):
     """What a segment may carry in an outer packet of so many bytes."""
-    return outer - OUTER[family] - KINDS[words][1] - INNER[inner]
+    return outer - pkt.IP_LEN[family] - KINDS[words][1] - INNER[inner]
 
 
 # ---- packets ----
@@ -109,9 +108,9 @@ def goes_out(tunnel, sent, expected, what):
     ktap.eq(seen[-len(expected):], expected, f"{what}, out")
     fields, between = KINDS[tunnel.words.partition(" mss")[0]]
     ktap.eq(len(seen) - len(expected),
-            OUTER[tunnel.family] + between - (14 if tunnel.eth else 0), f"{what}: headers")
+            pkt.IP_LEN[tunnel.family] + between - (14 if tunnel.eth else 0), f"{what}: headers")
     if fields and "csum" in fields:
-        ktap.eq(pkt.ones_sum(seen[OUTER[tunnel.family]:]), 0xffff, f"{what}: GRE checksum")
+        ktap.eq(pkt.ones_sum(seen[pkt.IP_LEN[tunnel.family]:]), 0xffff, f"{what}: GRE checksum")
 
 
 def comes_in(tunnel, sent, expected, what):
@@ -184,7 +183,7 @@ def follows(lab, words, family):
     tunnel.ns.ip(line.format("add"))
     ktap.defer(tunnel.ns.ip, line.format("del"))
     ask_a_lot(tunnel, fits(words, family), "before")
-    data = bytes(1500 - OUTER[family] - KINDS[words][1] - 28)
+    data = bytes(1500 - pkt.IP_LEN[family] - KINDS[words][1] - 28)
     sent = tunnel.out(pkt.inner("eth-v4" if tunnel.eth else "v4", data=data))
     tunnel.peer.send(too_big(tunnel, sent, NARROW))
     get = f"route get {tunnel.remote}"

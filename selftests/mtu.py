@@ -40,7 +40,7 @@ def overhead(words, family):
     2890; RFC 7637; and the inner frame's own header.
     """
     present = words.split()
-    size = {"v4": 20, "v6": 40}[family]
+    size = pkt.IP_LEN[family]
     if "encaplimit" in present:
         size += 8
     if "gre" in present:
@@ -172,6 +172,8 @@ def headers_left(lab, family):
 def exact(lab, words, family):
     a, b = lab.hosts
     room = 1500 - overhead(words, family)
+    if " seq" in words:
+        net.in_order(a, b)
     tunnel(a, b, words, family)
     ktap.eq(a.mtu("t0"), room, "device MTU")
     flows = [Flow(a, b, address) for address in ("10.9.0.2", "fd00:9::2")]
@@ -466,6 +468,7 @@ DEAF = {"where lo is down": without_lo, "a VRF": in_vrf}
     (*row, where) for row in EACH for where in DEAF])
 def deaf(lab, words, family, where):
     path = lab.path
+    net.one_processor()         # Two bulks would overtake each other in a tunnel with seq.
     forget(path)
     src, dev = DEAF[where](path, words, family)
     # The far end does not know, and asks for long segments.
@@ -474,7 +477,7 @@ def deaf(lab, words, family, where):
     bulks = [traffic.Bulk(src, path.egress, address, 1 << 20, dev=dev)
              for address in ("10.9.0.2", "fd00:9::2")]
     for bulk in bulks:
-        bulk.finish(30)
+        bulk.finish(120)
     ktap.eq(path.ingress.path_mtu(getattr(path.egress, family)), NARROW, "path MTU")
 
 
@@ -736,7 +739,7 @@ def forged(lab, words, family, what):
 def bad_checksum(lab, words, family):
     bed_tunnel, sent = quoted(lab, words, family)
     error = bytearray(bytes(too_big(bed_tunnel, sent, FORGED_MTU)))
-    error[{"v4": 20, "v6": 40}[family] + 2] ^= 1
+    error[pkt.IP_LEN[family] + 2] ^= 1
     bed_tunnel.peer.send(error)
     bed_tunnel.peer.send(too_big(bed_tunnel, sent, NARROW))
     learned(bed_tunnel, NARROW)
@@ -824,18 +827,19 @@ def tcp(lab, words, family):
     ktap.defer(path.narrow, 1500)
     tunnel(path.ingress, path.egress, words, family)
     route_lans(path)
-    # At this rate it takes them longer than the change of the path.
+    # They leave the machine time for other things, and end when they are killed.
     path.a.check("tc", "qdisc", "add", "dev", "lan0", "root", "netem", "rate", "60mbit")
     ktap.defer(path.a.check, "tc", "qdisc", "del", "dev", "lan0", "root")
-    bulks = [traffic.Bulk(path.a, path.b, address, 6 << 20)
+    bulks = [traffic.Bulk(path.a, path.b, address, 1 << 40)
              for address in (path.b.v4, path.b.v6)]
     for bulk in bulks:
         bulk.progress(1 << 16)
     path.narrow(NARROW)
-    for bulk in bulks:
-        bulk.finish(60)
     remote = getattr(path.egress, family)
-    ktap.eq(path.ingress.path_mtu(remote), NARROW, "path MTU, which a large segment found out")
+    ktap.wait_for(lambda: path.ingress.path_mtu(remote) == NARROW,
+                  "a path MTU, which a large segment finds out", 60)
+    for bulk in bulks:
+        bulk.progress(1 << 20)
 
 
 ktap.main(setup)

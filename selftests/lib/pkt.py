@@ -5,6 +5,7 @@ scapy takes seconds to load on an emulated machine: it is imported when
 first needed, through this module (pkt.IP, pkt.GRE, pkt.Ether...).
 """
 
+import random
 import socket
 import struct
 
@@ -46,6 +47,10 @@ ETHERTYPE = {"v4": 0x0800, "v6": 0x86dd, "eth": 0x6558}
 PROTOCOL = {"v4": IP_IN_IP, "v6": IPV6_IN_IP}
 
 
+# Bytes of a header without options or extensions.
+IP_LEN = {"v4": 20, "v6": 40}
+
+
 def version(packet):
     """"v4" or "v6", whatever the bytes begin with."""
     return {4: "v4", 6: "v6"}[packet[0] >> 4]
@@ -77,6 +82,10 @@ def udp(family, src, dst, data=b"0123456789abcdef", sport=40000, dport=50000, **
 # Inner addresses: networks that no underlay of lib/net.py has.
 INNER = {"v4": ("10.9.0.1", "10.9.0.2"), "v6": ("fd00:9::1", "fd00:9::2")}
 INNER_MACS = ("02:00:00:00:09:01", "02:00:00:00:09:02")
+
+# Ports of which no two are related.  Of one port after the other the tags would
+# be so far from each other too, and by chance many of them alike.
+PORTS = random.Random(5).sample(range(1024, 49152), 64)
 
 
 def inner(family, back=False, data=b"0123456789abcdef", **words):

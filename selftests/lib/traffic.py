@@ -235,6 +235,8 @@ class Bulk:
             os._exit(status)
 
     def _transfer(self, sender, listener):
+        # Who is killed leaves nothing that sends on.
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sender.setblocking(False)
         sender.connect_ex(listener.getsockname())
         receiver, _ = listener.accept()
