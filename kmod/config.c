@@ -43,6 +43,10 @@ static void xtun_defaults(struct xtun_params *p)
 	p->frag = XTUN_FRAG_INNER;
 	p->icmp_relay = XTUN_ICMP_RELAY_TRANSPARENT;
 	p->icmp_memory = XTUN_ICMP_MEMORY_AUTO;
+	p->qfi = XTUN_QFI_NONE;
+	p->pdu = XTUN_PDU_DOWNLINK;
+	p->l2spec = XTUN_L2SPEC_DEFAULT;
+	p->keepalive = XTUN_KEEPALIVE_DEFAULT;
 }
 
 static bool xtun_addr_is_any(const union nf_inet_addr *addr)
@@ -282,6 +286,42 @@ static int xtun_parse_mss(const struct nlattr *attr, struct xtun_params *p,
 	return 0;
 }
 
+static int xtun_parse_cookie(const struct nlattr *attr, const char *word,
+			     struct xtun_cookie *cookie,
+			     struct netlink_ext_ack *extack)
+{
+	int len;
+
+	if (!attr)
+		return 0;
+
+	len = nla_len(attr);
+	if (len && len != 4 && len != XTUN_COOKIE_MAX) {
+		NL_SET_BAD_ATTR(extack, attr);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: a cookie has 4 or 8 bytes, not %d",
+				   word, len);
+		return -EINVAL;
+	}
+	memset(cookie, 0, sizeof(*cookie));
+	cookie->len = len;
+	memcpy(cookie->data, nla_data(attr), len);
+	return 0;
+}
+
+static int xtun_parse_cookies(struct nlattr **tb, struct xtun_params *p,
+			      struct netlink_ext_ack *extack)
+{
+	int err;
+
+	err = xtun_parse_cookie(tb[XTUN_A_CONF_ICOOKIE], "icookie",
+				&p->icookie, extack);
+	if (err)
+		return err;
+	return xtun_parse_cookie(tb[XTUN_A_CONF_OCOOKIE], "ocookie",
+				 &p->ocookie, extack);
+}
+
 static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 {
 	if (tb[XTUN_A_CONF_ENCAP])
@@ -308,12 +348,22 @@ static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 		p->sport_max = nla_get_u16(tb[XTUN_A_CONF_SPORT_MAX]);
 	if (tb[XTUN_A_CONF_DPORT])
 		p->dport = nla_get_u16(tb[XTUN_A_CONF_DPORT]);
+	if (tb[XTUN_A_CONF_L2SPEC])
+		p->l2spec = nla_get_u32(tb[XTUN_A_CONF_L2SPEC]);
 	if (tb[XTUN_A_CONF_MTU])
 		p->mtu = nla_get_u32(tb[XTUN_A_CONF_MTU]);
 	if (tb[XTUN_A_CONF_ICMP_RELAY])
 		p->icmp_relay = nla_get_u32(tb[XTUN_A_CONF_ICMP_RELAY]);
 	if (tb[XTUN_A_CONF_ICMP_MEMORY])
 		p->icmp_memory = nla_get_u32(tb[XTUN_A_CONF_ICMP_MEMORY]);
+	if (tb[XTUN_A_CONF_QFI])
+		p->qfi = nla_get_u8(tb[XTUN_A_CONF_QFI]);
+	if (tb[XTUN_A_CONF_PDU])
+		p->pdu = nla_get_u32(tb[XTUN_A_CONF_PDU]);
+	if (tb[XTUN_A_CONF_ECHO])
+		p->echo = nla_get_u32(tb[XTUN_A_CONF_ECHO]);
+	if (tb[XTUN_A_CONF_KEEPALIVE])
+		p->keepalive = nla_get_u16(tb[XTUN_A_CONF_KEEPALIVE]);
 	if (tb[XTUN_A_CONF_FLAGS]) {
 		struct nla_bitfield32 b =
 			nla_get_bitfield32(tb[XTUN_A_CONF_FLAGS]);
@@ -344,6 +394,9 @@ static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
 	if (err)
 		return err;
 	err = xtun_parse_allow(tb[XTUN_A_CONF_ALLOW], p, extack);
+	if (err)
+		return err;
+	err = xtun_parse_cookies(tb, p, extack);
 	if (err)
 		return err;
 	return xtun_parse_mss(tb[XTUN_A_CONF_MSS], p, extack);
@@ -490,6 +543,116 @@ static int xtun_check_udpcsum(const struct xtun_encap_ops *ops,
 	return 0;
 }
 
+static int xtun_check_qfi(const struct xtun_encap_ops *ops, struct nlattr **tb,
+			  const struct xtun_params *p,
+			  struct netlink_ext_ack *extack)
+{
+	if (p->qfi != XTUN_QFI_NONE && !ops->qfi) {
+		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_QFI]);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "qfi: encapsulation %s has none; say qfi none",
+				   ops->name);
+		return -EINVAL;
+	}
+	if (p->qfi == XTUN_QFI_NONE && p->pdu != XTUN_PDU_DOWNLINK) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_PDU],
+				    "pdu: only packets with a qfi tell it; give one, or say pdu downlink");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int xtun_refuse_cookie(struct nlattr *attr, const char *word,
+			      const struct xtun_encap_ops *ops,
+			      struct netlink_ext_ack *extack)
+{
+	NL_SET_BAD_ATTR(extack, attr);
+	NL_SET_ERR_MSG_FMT(extack,
+			   "%s: encapsulation %s has no cookies; say %s none",
+			   word, ops->name, word);
+	return -EINVAL;
+}
+
+static int xtun_check_cookies(const struct xtun_encap_ops *ops,
+			      struct nlattr **tb, const struct xtun_params *p,
+			      struct netlink_ext_ack *extack)
+{
+	bool one = !memcmp(&p->icookie, &p->ocookie, sizeof(p->icookie));
+
+	if (ops->cookies)
+		return 0;
+	if (p->icookie.len)
+		return xtun_refuse_cookie(tb[XTUN_A_CONF_ICOOKIE],
+					  one ? "cookie" : "icookie", ops,
+					  extack);
+	if (p->ocookie.len)
+		return xtun_refuse_cookie(tb[XTUN_A_CONF_OCOOKIE], "ocookie",
+					  ops, extack);
+	if (p->l2spec != XTUN_L2SPEC_DEFAULT) {
+		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_L2SPEC]);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "l2spec: encapsulation %s has none; say l2spec default",
+				   ops->name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int xtun_refuse_no_roles(const struct xtun_encap_ops *ops,
+				struct nlattr *attr, const char *word,
+				struct netlink_ext_ack *extack)
+{
+	NL_SET_BAD_ATTR(extack, attr);
+	NL_SET_ERR_MSG_FMT(extack, "%s: encapsulation %s has no use for it",
+			   word, ops->name);
+	return -EINVAL;
+}
+
+/* What is said of a role is forgotten with it. */
+static int xtun_check_no_roles(const struct xtun_encap_ops *ops,
+			       struct nlattr **tb, struct xtun_params *p,
+			       struct netlink_ext_ack *extack)
+{
+	if (tb[XTUN_A_CONF_ECHO])
+		return xtun_refuse_no_roles(ops, tb[XTUN_A_CONF_ECHO], "echo",
+					    extack);
+	if (tb[XTUN_A_CONF_KEEPALIVE])
+		return xtun_refuse_no_roles(ops, tb[XTUN_A_CONF_KEEPALIVE],
+					    "keepalive", extack);
+	p->echo = 0;
+	p->keepalive = XTUN_KEEPALIVE_DEFAULT;
+	return 0;
+}
+
+static int xtun_check_roles(const struct xtun_encap_ops *ops,
+			    struct nlattr **tb, struct xtun_params *p,
+			    struct netlink_ext_ack *extack)
+{
+	if (!ops->roles)
+		return xtun_check_no_roles(ops, tb, p, extack);
+
+	if (!p->echo) {
+		NL_SET_ERR_MSG_FMT(extack,
+				   "echo: encapsulation %s needs it, request or reply",
+				   ops->name);
+		return -EINVAL;
+	}
+	if (p->echo == XTUN_ECHO_REQUEST && xtun_addr_is_any(&p->remote)) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_REMOTE],
+				    "remote: needed with echo request; give the peer's address");
+		return -EDESTADDRREQ;
+	}
+	if (p->echo == XTUN_ECHO_REPLY) {
+		if (tb[XTUN_A_CONF_KEEPALIVE]) {
+			NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_KEEPALIVE],
+					    "keepalive: only with echo request");
+			return -EINVAL;
+		}
+		p->keepalive = XTUN_KEEPALIVE_DEFAULT;
+	}
+	return 0;
+}
+
 /* Words that have a meaning over one underlay family only. */
 static int xtun_check_family(const struct xtun_params *p, struct nlattr **tb,
 			     struct netlink_ext_ack *extack)
@@ -534,6 +697,11 @@ static int xtun_check_ranges(const struct xtun_params *p, struct nlattr **tb,
 	if (p->encaplimit > XTUN_ENCAPLIMIT_NONE) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_ENCAPLIMIT],
 				    "encaplimit: 0 to 255, or none");
+		return -ERANGE;
+	}
+	if (p->qfi > XTUN_QFI_NONE) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_QFI],
+				    "qfi: 0 to 63, or none");
 		return -ERANGE;
 	}
 	if (p->mtu && (p->mtu < ETH_MIN_MTU || p->mtu > ETH_MAX_MTU)) {
@@ -603,7 +771,16 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 	err = xtun_check_udpcsum(ops, tb[XTUN_A_CONF_FLAGS], p, extack);
 	if (err)
 		return err;
+	err = xtun_check_roles(ops, tb, p, extack);
+	if (err)
+		return err;
 	err = xtun_check_flags(ops, tb[XTUN_A_CONF_FLAGS], p->flags, extack);
+	if (err)
+		return err;
+	err = xtun_check_qfi(ops, tb, p, extack);
+	if (err)
+		return err;
+	err = xtun_check_cookies(ops, tb, p, extack);
 	if (err)
 		return err;
 	return xtun_check_family(p, tb, extack);
@@ -614,11 +791,13 @@ static void xtun_derive(struct xtun_conf *conf)
 {
 	const struct xtun_params *p = &conf->p;
 	const struct xtun_carrier *carrier;
+	const struct xtun_wire *wire;
 
 	conf->ops = xtun_encap_find(p->encap);
 	if (!conf->ops)
 		return;
-	carrier = conf->ops->wire->carrier;
+	wire = conf->ops->wire;
+	carrier = wire->carrier;
 
 	conf->match = (struct xtun_match) {
 		.net = conf->tun->net,
@@ -626,19 +805,14 @@ static void xtun_derive(struct xtun_conf *conf)
 		.remote = p->remote,
 		.key = p->ikey,
 		.link = p->link,
-		.wire = conf->ops->wire->id,
+		.wire = wire->id,
 		.family = p->family,
-		.payload = p->payload,
+		.payload = wire->rest ? 0 : p->payload,
 		.keying = p->has_ikey ? conf->ops->keying : XTUN_KEY_NONE,
 	};
-	conf->ends = (struct xtun_ends) {
-		.net = conf->tun->net,
-		.local = p->local,
-		.remote = p->remote,
-		.wire = conf->ops->wire->id,
-		.family = p->family,
-	};
 
+	conf->ipproto = wire->ipproto;
+	conf->one_path = !xtun_addr_is_any(&p->remote);
 	conf->outer_len = p->family == AF_INET ? sizeof(struct iphdr) :
 						 sizeof(struct ipv6hdr);
 	if (p->encaplimit != XTUN_ENCAPLIMIT_NONE)
@@ -870,6 +1044,40 @@ static int xtun_put_ports(struct sk_buff *skb, const struct xtun_conf *conf)
 	       -EMSGSIZE : 0;
 }
 
+static int xtun_put_qfi(struct sk_buff *skb, const struct xtun_conf *conf)
+{
+	if (!conf->ops->qfi)
+		return 0;
+	return nla_put_u8(skb, XTUN_A_CONF_QFI, conf->p.qfi) ||
+	       nla_put_u32(skb, XTUN_A_CONF_PDU, conf->p.pdu) ? -EMSGSIZE : 0;
+}
+
+static int xtun_put_cookies(struct sk_buff *skb, const struct xtun_conf *conf)
+{
+	const struct xtun_params *p = &conf->p;
+
+	if (!conf->ops->cookies)
+		return 0;
+	if (p->icookie.len && nla_put(skb, XTUN_A_CONF_ICOOKIE, p->icookie.len,
+				      p->icookie.data))
+		return -EMSGSIZE;
+	if (p->ocookie.len && nla_put(skb, XTUN_A_CONF_OCOOKIE, p->ocookie.len,
+				      p->ocookie.data))
+		return -EMSGSIZE;
+	return nla_put_u32(skb, XTUN_A_CONF_L2SPEC, p->l2spec);
+}
+
+static int xtun_put_role(struct sk_buff *skb, const struct xtun_params *p)
+{
+	if (!p->echo)
+		return 0;
+	if (nla_put_u32(skb, XTUN_A_CONF_ECHO, p->echo))
+		return -EMSGSIZE;
+	if (p->echo != XTUN_ECHO_REQUEST)
+		return 0;
+	return nla_put_u16(skb, XTUN_A_CONF_KEEPALIVE, p->keepalive);
+}
+
 /**
  * xtun_conf_fill() - write a configuration as attributes
  * @skb: message to append to
@@ -906,7 +1114,9 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
 	    nla_put_u32(skb, XTUN_A_CONF_ICMP_MEMORY, p->icmp_memory) ||
 	    nla_put_u32(skb, XTUN_A_CONF_MSS, p->mss) ||
 	    nla_put(skb, XTUN_A_CONF_FLAGS, sizeof(flags), &flags) ||
-	    xtun_put_allow(skb, p) || xtun_put_ports(skb, conf))
+	    xtun_put_allow(skb, p) || xtun_put_ports(skb, conf) ||
+	    xtun_put_qfi(skb, conf) || xtun_put_cookies(skb, conf) ||
+	    xtun_put_role(skb, p))
 		return -EMSGSIZE;
 	return 0;
 }

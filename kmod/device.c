@@ -37,25 +37,33 @@ static void xtun_apply(struct xtun_dev *tun)
 	else
 		netif_carrier_off(tun->dev);
 	xtun_mtu_follow(tun);
+	xtun_keepalive_start(tun);
 }
 
-/* The memory of its netns, and whether all packets go into it. */
-static int xtun_memory_apply(struct xtun_dev *tun,
-			     const struct xtun_conf *conf)
+static u8 xtun_memory_mode(const struct xtun_conf *conf)
 {
-	u8 mode = conf->ops ? conf->p.icmp_memory : XTUN_ICMP_MEMORY_OFF;
-	int err = 0;
+	return conf->ops ? conf->p.icmp_memory : XTUN_ICMP_MEMORY_OFF;
+}
 
-	if (mode != XTUN_ICMP_MEMORY_OFF)
-		err = xtun_memory_get(xtun_net(tun->net));
-	if (err)
-		return err;
+/* The memory of its netns. */
+static int xtun_memory_prepare(const struct xtun_conf *conf)
+{
+	if (xtun_memory_mode(conf) == XTUN_ICMP_MEMORY_OFF)
+		return 0;
+	return xtun_memory_get(xtun_net(conf->tun->net));
+}
+
+/* Do all packets go into it? */
+static void xtun_memory_follow(struct xtun_dev *tun,
+			       const struct xtun_conf *conf)
+{
+	u8 mode = xtun_memory_mode(conf);
+
 	spin_lock_bh(&tun->peers_lock);
 	WRITE_ONCE(tun->watch, mode == XTUN_ICMP_MEMORY_ON ?
 			       tun->watch | XTUN_WATCH_ALL :
 			       tun->watch & ~XTUN_WATCH_ALL);
 	spin_unlock_bh(&tun->peers_lock);
-	return 0;
 }
 
 static int xtun_carrier_get(const struct xtun_conf *conf,
@@ -103,7 +111,7 @@ static int xtun_dev_init(struct net_device *dev)
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
-	err = xtun_memory_apply(tun, conf);
+	err = xtun_memory_prepare(conf);
 	if (err)
 		goto free_pcpu;
 	err = gro_cells_init(&tun->gro_cells, dev);
@@ -115,6 +123,7 @@ static int xtun_dev_init(struct net_device *dev)
 	err = xtun_lookup_add(conf);
 	if (err)
 		goto put_carrier;
+	xtun_memory_follow(tun, conf);
 	list_add_tail(&tun->list, &xtun_net(tun->net)->tunnels);
 	return 0;
 
@@ -162,11 +171,13 @@ static int xtun_open(struct net_device *dev)
 
 	/* A peer that starts anew counts from the beginning. */
 	atomic64_set(&tun->iseq, 0);
+	xtun_keepalive_start(tun);
 	return 0;
 }
 
 static int xtun_stop(struct net_device *dev)
 {
+	xtun_keepalive_stop(netdev_priv(dev));
 	return 0;
 }
 
@@ -180,7 +191,7 @@ static int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	err = xtun_carrier_get(new, extack);
 	if (err)
 		return err;
-	err = xtun_memory_apply(tun, new);
+	err = xtun_memory_prepare(new);
 	if (!err)
 		err = xtun_lookup_swap(old, new);
 	if (err) {
@@ -188,11 +199,13 @@ static int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 		return err;
 	}
 	rcu_assign_pointer(tun->conf, new);
+	xtun_memory_follow(tun, new);
 	xtun_carrier_put(old);
 
 	if (memcmp(&old->match, &new->match, sizeof(old->match)))
 		atomic64_set(&tun->iseq, 0);
-	if (memcmp(&old->ends, &new->ends, sizeof(old->ends)))
+	if (memcmp(&old->ends[XTUN_BY_ENDS].match,
+		   &new->ends[XTUN_BY_ENDS].match, sizeof(old->match)))
 		xtun_peer_forget(tun);
 	tun->loop_told = false;
 	xtun_conf_free_rcu(old);
@@ -410,6 +423,8 @@ int xtun_create(struct net *net, struct net_device *dev,
 	tun->id = atomic_inc_return(&xtun_last_id);
 	INIT_LIST_HEAD(&tun->peers);
 	spin_lock_init(&tun->peers_lock);
+	xtun_echo_init(tun);
+	xtun_keepalive_init(tun);
 	conf = xtun_conf_new(tun, NULL, attrs, extack);
 	if (IS_ERR(conf))
 		return PTR_ERR(conf);

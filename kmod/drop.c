@@ -84,6 +84,18 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_RX_CONTROL] = {
 		"rx-control", STAT(rx_dropped), 0, CORE(UNHANDLED_PROTO),
 	},
+	[XTUN_RX_COOKIE] = {
+		"rx-cookie", STAT(rx_frame_errors), STAT(rx_errors), CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_REFLECTED] = {
+		"rx-reflected", STAT(rx_dropped), 0, CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_SAME_ROLE] = {
+		"rx-same-role", STAT(rx_dropped), 0, CORE(UNHANDLED_PROTO),
+	},
+	[XTUN_RX_ECHO_ID] = {
+		"rx-echo-id", STAT(rx_dropped), 0, CORE(UNHANDLED_PROTO),
+	},
 	[XTUN_RX_CHECKSUM] = {
 		"rx-checksum", STAT(rx_crc_errors), STAT(rx_errors), CORE(SKB_CSUM),
 	},
@@ -122,6 +134,7 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 		"rx-no-memory", STAT(rx_dropped), 0, CORE(NOMEM),
 	},
 	[XTUN_RX_OTHER_KEY] = { "rx-other-key" },
+	[XTUN_RX_OTHER_PEER] = { "rx-other-peer" },
 	[XTUN_ERR_RELAYED] = { "err-relayed" },
 	[XTUN_ERR_AGAIN] = { "err-again" },
 	[XTUN_ERR_TOO_BIG] = { "err-too-big" },
@@ -133,6 +146,7 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_ERR_FORGED] = { "err-forged" },
 	[XTUN_ERR_BOGUS_MTU] = { "err-bogus-mtu" },
 	[XTUN_ERR_SHORT] = { "err-short" },
+	[XTUN_ERR_UNKNOWN_KEY] = { "err-unknown-key" },
 	[XTUN_ERR_MUTE] = { "err-mute" },
 	[XTUN_ERR_OFF] = { "err-off" },
 	[XTUN_ERR_NO_MEMORY] = { "err-no-memory" },

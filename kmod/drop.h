@@ -33,6 +33,10 @@ enum xtun_reason {
 	XTUN_RX_FLAGS,
 	XTUN_RX_OPTION,
 	XTUN_RX_CONTROL,
+	XTUN_RX_COOKIE,
+	XTUN_RX_REFLECTED,
+	XTUN_RX_SAME_ROLE,
+	XTUN_RX_ECHO_ID,
 	XTUN_RX_CHECKSUM,
 	XTUN_RX_NO_CHECKSUM,
 	XTUN_RX_SEQUENCE,
@@ -45,8 +49,9 @@ enum xtun_reason {
 	XTUN_RX_CONNTRACK,
 	XTUN_RX_BACKLOG,
 	XTUN_RX_NO_MEMORY,
-	/* Not a drop: it is left to others, and speaks for a mistake. */
+	/* Not drops: it is left to others, and speaks for a mistake. */
 	XTUN_RX_OTHER_KEY,
+	XTUN_RX_OTHER_PEER,
 	/* Not drops: what becomes of ICMP errors about outer packets. */
 	XTUN_ERR_RELAYED,
 	XTUN_ERR_AGAIN,
@@ -59,6 +64,7 @@ enum xtun_reason {
 	XTUN_ERR_FORGED,
 	XTUN_ERR_BOGUS_MTU,
 	XTUN_ERR_SHORT,
+	XTUN_ERR_UNKNOWN_KEY,
 	XTUN_ERR_MUTE,
 	XTUN_ERR_OFF,
 	XTUN_ERR_NO_MEMORY,

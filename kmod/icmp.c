@@ -182,7 +182,7 @@ static bool xtun_back_parse(struct xtun_back *b, enum xtun_tap tap, u8 family)
 		return false;
 	wire = xtun_wire_find(skb, b->quote.at, b->quote.ipproto, true,
 			      &b->match);
-	if (!wire || !(wire->carrier->taps & tap))
+	if (!wire || wire->carrier->tap != tap)
 		return false;
 
 	b->quoted = min(skb->len, b->quote.len);
@@ -257,7 +257,8 @@ static bool xtun_back_carried(const struct xtun_back *b,
 
 /*
  * Does the memory of this tunnel have the packet, or may it do without? Where the
- * port is one that only tunnels have, nobody else may believe the error either.
+ * port is one that only tunnels have, nobody else may believe the error either;
+ * where others have it too, the packet may well have been theirs.
  */
 static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
 {
@@ -267,13 +268,21 @@ static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
 	if (!xtun_back_carried(b, conf, NULL))
 		return false;
 	if (conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
-		return true;
+		return !conf->ops->wire->common;
 	if (xtun_back_recall(b, conf, &buf, sizeof(buf)))
 		return true;
 	xtun_memory_arm(conf->tun);
+	if (conf->ops->wire->common)
+		return false;
 	xtun_doubt(conf->tun, XTUN_ERR_SHORT);
 	b->doubted = conf->ops->wire->carrier->sent;
 	return false;
+}
+
+/* A program may send to the same port from another, or another tunnel. */
+static bool xtun_back_is_of(const struct xtun_conf *conf, void *data)
+{
+	return xtun_back_carried(data, conf, NULL);
 }
 
 static bool xtun_back_find(struct xtun_back *b)
@@ -281,15 +290,29 @@ static bool xtun_back_find(struct xtun_back *b)
 	const struct xtun_conf *conf;
 
 	if (b->h.n_ids)
-		conf = xtun_lookup_sent(&b->match, &b->h, b->skb);
+		conf = xtun_lookup_sent(&b->match, &b->h, b->skb,
+					xtun_back_is_of, b);
 	else
 		conf = xtun_lookup_cut(&b->match, &b->h, xtun_back_sent, b);
-	/* A program may send to the same port from another. */
-	if (!conf || !xtun_back_carried(b, conf, NULL))
+	if (!conf)
 		return false;
 	b->cx.conf = conf;
 	b->cx.tun = conf->tun;
 	return true;
+}
+
+/* Reads on, now that the tunnel is known; false when it has not sent this. */
+static bool xtun_back_rest(struct xtun_back *b)
+{
+	const struct xtun_conf *conf = b->cx.conf;
+	enum xtun_reason reason;
+
+	if (!b->whole || !conf->ops->wire->rest)
+		return true;
+	reason = xtun_wire_rest(conf, b->skb, b->quote.at,
+				b->quoted - b->quote.at, true, &b->h);
+	b->whole = !reason;
+	return reason != XTUN_NOT_OURS;
 }
 
 /* Is enough of the packet there to know its flow, and for its sender? */
@@ -617,10 +640,10 @@ static const u8 xtun_not_relayed[] = {
 };
 
 /* Nothing is known of the inner packet, and nothing will be. */
-static void xtun_back_blind(struct xtun_back *b)
+static void xtun_back_blind(struct xtun_back *b, enum xtun_reason outcome)
 {
 	xtun_peer_soft_set(b->cx.tun, &b->match.remote, b->kind);
-	xtun_back_end(b, XTUN_ERR_SHORT, 0);
+	xtun_back_end(b, outcome, 0);
 }
 
 static enum xtun_verdict xtun_back_act(struct xtun_back *b)
@@ -641,7 +664,7 @@ static enum xtun_verdict xtun_back_act(struct xtun_back *b)
 		if (b->cx.skb)
 			xtun_back_end(b, xtun_back_relay(b, 0), 0);
 		else
-			xtun_back_blind(b);
+			xtun_back_blind(b, XTUN_ERR_SHORT);
 	}
 	return XTUN_ERR_OURS;
 }
@@ -667,6 +690,18 @@ static enum xtun_verdict xtun_back_known(struct xtun_back *b)
 		return XTUN_ERR_FALSE;
 	}
 	return xtun_back_recalled(b) ? xtun_back_act(b) : xtun_back_short(b);
+}
+
+/* About a packet that carried nothing: no sender, and no path is too narrow. */
+static enum xtun_verdict xtun_back_empty(struct xtun_back *b)
+{
+	if (b->kind == XTUN_KIND_TOO_BIG ||
+	    !xtun_back_carried(b, b->cx.conf, NULL)) {
+		xtun_doubt(b->cx.tun, XTUN_ERR_FORGED);
+		return XTUN_ERR_FALSE;
+	}
+	xtun_back_end(b, XTUN_ERR_MUTE, 0);
+	return XTUN_ERR_OURS;
 }
 
 /**
@@ -695,10 +730,62 @@ enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_tap tap, u8 family,
 	if (!xtun_back_find(&b))
 		return b.doubted ? XTUN_ERR_FALSE : XTUN_ERR_OTHERS;
 
-	if (xtun_back_from_quote(&b) || xtun_back_from_memory(&b))
+	if (!xtun_back_rest(&b)) {
+		xtun_doubt(b.cx.tun, XTUN_ERR_FORGED);
+		return XTUN_ERR_FALSE;
+	}
+	if (b.h.empty)
+		verdict = xtun_back_empty(&b);
+	else if (xtun_back_from_quote(&b) || xtun_back_from_memory(&b))
 		verdict = xtun_back_known(&b);
 	else
 		verdict = xtun_back_short(&b);
 	consume_skb(b.cx.skb);
 	return verdict;
+}
+
+/* As which a peer's word that it has no such tunnel is taken. */
+static const struct xtun_icmp xtun_no_tunnel_v4 = {
+	.type = ICMP_DEST_UNREACH,
+	.code = ICMP_HOST_UNREACH,
+};
+
+static const struct xtun_icmp xtun_no_tunnel_v6 = {
+	.type = ICMPV6_DEST_UNREACH,
+	.code = ICMPV6_ADDR_UNREACH,
+};
+
+/**
+ * xtun_err_unknown_key() - a peer says that it has no tunnel with a key
+ * @skb: the packet that says so, its network header the outer one
+ * @match: net, addresses, wire, family and port as the tunnel has them; the rest
+ *	is scratch
+ * @h: header of the packets that it is about: key and payload
+ *
+ * It quotes no packet, so nothing proves it and nothing remembered could: it is
+ * an error with a short quote where there is no memory. Who is not the one
+ * remote end of the tunnel is counted and no more.
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_err_unknown_key(const struct sk_buff *skb, struct xtun_match *match,
+			  const struct xtun_hdr *h)
+{
+	struct xtun_conf *conf = xtun_lookup_sent(match, h, skb, NULL, NULL);
+	struct xtun_back b = {
+		.icmp = match->family == AF_INET ? &xtun_no_tunnel_v4 :
+						   &xtun_no_tunnel_v6,
+		.match = *match,
+		.from = match->remote,
+		.kind = XTUN_KIND_HOST,
+	};
+
+	if (!conf)
+		return;
+	b.cx.conf = conf;
+	b.cx.tun = conf->tun;
+	if (nf_inet_addr_cmp(&conf->p.remote, &match->remote))
+		xtun_back_blind(&b, XTUN_ERR_UNKNOWN_KEY);
+	else
+		xtun_doubt(conf->tun, XTUN_ERR_UNKNOWN_KEY);
 }

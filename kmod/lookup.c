@@ -7,8 +7,8 @@
  * shape that is in use in its netns, most specific first, so that the cost
  * depends neither on the number of tunnels nor on shapes that nobody uses.
  *
- * A second table knows tunnels by their addresses alone, for packets whose key
- * cannot be read.
+ * A second table knows tunnels by their addresses, for packets whose key cannot
+ * be read, and by these and the key that they send, for packets that come back.
  */
 #include <linux/rhashtable.h>
 
@@ -20,13 +20,13 @@
 #define XTUN_ANY_REMOTE		BIT(2)
 #define XTUN_SHAPES		8
 
-/* Tunnels between the same two addresses that an error is compared with. */
+/* Tunnels of the same ends, and with the same key if there is one, that are asked. */
 #define XTUN_ENDS_BOUND		64
 
 static const union nf_inet_addr xtun_any;
 
 static struct rhashtable xtun_matches;
-static struct rhltable xtun_by_ends;
+static struct rhltable xtun_ends;
 
 static const struct rhashtable_params xtun_match_params = {
 	.key_len = sizeof(struct xtun_match),
@@ -36,9 +36,9 @@ static const struct rhashtable_params xtun_match_params = {
 };
 
 static const struct rhashtable_params xtun_ends_params = {
-	.key_len = sizeof(struct xtun_ends),
-	.key_offset = offsetof(struct xtun_conf, ends),
-	.head_offset = offsetof(struct xtun_conf, by_ends),
+	.key_len = sizeof(struct xtun_match),
+	.key_offset = offsetof(struct xtun_ends, match),
+	.head_offset = offsetof(struct xtun_ends, node),
 	.automatic_shrinking = true,
 };
 
@@ -75,6 +75,87 @@ static void xtun_shape_put(const struct xtun_match *match)
 			   xn->shapes[match->keying] & ~BIT(shape));
 }
 
+/* Leaves in @match what is looked up in the table of ends. */
+static void xtun_ends_match(struct xtun_match *match, enum xtun_by by)
+{
+	match->link = 0;
+	switch (by) {
+	case XTUN_BY_ENDS:
+		match->key = 0;
+		match->payload = 0;
+		/* As no packet has it. */
+		match->keying = XTUN_KEYINGS;
+		break;
+	case XTUN_BY_KEY:
+		match->local = xtun_any;
+		match->remote = xtun_any;
+		/* Or it would be what a tunnel without ends sends. */
+		match->payload = 0;
+		break;
+	default:
+		break;
+	}
+}
+
+static u8 xtun_sent_keying(const struct xtun_conf *conf)
+{
+	return conf->p.has_okey ? conf->ops->keying : XTUN_KEY_NONE;
+}
+
+static u32 xtun_sent_key(const struct xtun_conf *conf)
+{
+	return conf->p.has_okey ? conf->p.okey : 0;
+}
+
+static void xtun_ends_fill(struct xtun_conf *conf, enum xtun_by by)
+{
+	struct xtun_ends *ends = &conf->ends[by];
+
+	ends->conf = conf;
+	ends->match = conf->match;
+	if (by == XTUN_BY_SENT) {
+		ends->match.keying = xtun_sent_keying(conf);
+		ends->match.key = xtun_sent_key(conf);
+	}
+	xtun_ends_match(&ends->match, by);
+}
+
+/* How many entries a tunnel has. */
+static int xtun_ends_count(const struct xtun_conf *conf)
+{
+	return conf->ops->wire->stray ? XTUN_BYS : XTUN_BY_KEY;
+}
+
+static void xtun_ends_del_some(struct xtun_conf *conf, int n)
+{
+	while (n--)
+		rhltable_remove(&xtun_ends, &conf->ends[n].node,
+				xtun_ends_params);
+}
+
+static void xtun_ends_del(struct xtun_conf *conf)
+{
+	xtun_ends_del_some(conf, xtun_ends_count(conf));
+}
+
+static int xtun_ends_add(struct xtun_conf *conf)
+{
+	int i, err;
+
+	for (i = 0; i < xtun_ends_count(conf); i++) {
+		xtun_ends_fill(conf, i);
+		err = rhltable_insert(&xtun_ends, &conf->ends[i].node,
+				      xtun_ends_params);
+		if (err) {
+			xtun_ends_del_some(conf, i);
+			/* A packet may have found it; the caller will free it. */
+			synchronize_net();
+			return err;
+		}
+	}
+	return 0;
+}
+
 /**
  * xtun_lookup_add() - let a configuration receive packets
  * @conf: the configuration; one that is not configured is not added
@@ -90,7 +171,7 @@ int xtun_lookup_add(struct xtun_conf *conf)
 	if (!conf->ops)
 		return 0;
 
-	err = rhltable_insert(&xtun_by_ends, &conf->by_ends, xtun_ends_params);
+	err = xtun_ends_add(conf);
 	if (err)
 		return err;
 
@@ -99,9 +180,7 @@ int xtun_lookup_add(struct xtun_conf *conf)
 					    xtun_match_params);
 	if (err) {
 		xtun_shape_put(&conf->match);
-		rhltable_remove(&xtun_by_ends, &conf->by_ends,
-				xtun_ends_params);
-		/* A packet may have found it; the caller will free it. */
+		xtun_ends_del(conf);
 		synchronize_net();
 	}
 	return err;
@@ -121,7 +200,7 @@ void xtun_lookup_del(struct xtun_conf *conf)
 		return;
 
 	rhashtable_remove_fast(&xtun_matches, &conf->node, xtun_match_params);
-	rhltable_remove(&xtun_by_ends, &conf->by_ends, xtun_ends_params);
+	xtun_ends_del(conf);
 	xtun_shape_put(&conf->match);
 }
 
@@ -130,19 +209,18 @@ static int xtun_lookup_replace(struct xtun_conf *old, struct xtun_conf *new)
 {
 	int err;
 
-	err = rhltable_insert(&xtun_by_ends, &new->by_ends, xtun_ends_params);
+	err = xtun_ends_add(new);
 	if (err)
 		return err;
 
 	err = rhashtable_replace_fast(&xtun_matches, &old->node, &new->node,
 				      xtun_match_params);
 	if (err) {
-		rhltable_remove(&xtun_by_ends, &new->by_ends,
-				xtun_ends_params);
+		xtun_ends_del(new);
 		synchronize_net();
 		return err;
 	}
-	rhltable_remove(&xtun_by_ends, &old->by_ends, xtun_ends_params);
+	xtun_ends_del(old);
 	return 0;
 }
 
@@ -271,52 +349,41 @@ struct xtun_conf *xtun_lookup(struct xtun_match *match,
 	return NULL;
 }
 
-static struct rhlist_head *xtun_ends_list(const struct xtun_match *match,
-					  unsigned int shape)
-{
-	struct xtun_ends ends = {
-		.net = match->net,
-		.wire = match->wire,
-		.family = match->family,
-		.port = match->port,
-	};
-
-	if (!(shape & XTUN_ANY_LOCAL))
-		ends.local = match->local;
-	if (!(shape & XTUN_ANY_REMOTE))
-		ends.remote = match->remote;
-	return rhltable_lookup(&xtun_by_ends, &ends, xtun_ends_params);
-}
-
 static const u8 xtun_ends_shapes[] = {
 	0, XTUN_ANY_LOCAL, XTUN_ANY_REMOTE,
 };
 
-/* The first tunnel between the ends in @match of which @is is true. */
-static struct xtun_conf *
-xtun_lookup_ends_if(const struct xtun_match *match,
-		    bool (*is)(const struct xtun_conf *conf, void *data),
-		    void *data)
+static struct rhlist_head *xtun_ends_list(const struct xtun_match *match,
+					  unsigned int shape)
+{
+	struct xtun_match m = *match;
+
+	if (shape & XTUN_ANY_LOCAL)
+		m.local = xtun_any;
+	if (shape & XTUN_ANY_REMOTE)
+		m.remote = xtun_any;
+	return rhltable_lookup(&xtun_ends, &m, xtun_ends_params);
+}
+
+/* The first tunnel in the table of ends under @match of which @is is true. */
+static struct xtun_conf *xtun_ends_find(const struct xtun_match *match,
+					xtun_is_fn is, void *data)
 {
 	struct rhlist_head *list, *pos;
-	struct xtun_conf *conf;
+	struct xtun_ends *ends;
 	int i, n = 0;
 
 	for (i = 0; i < ARRAY_SIZE(xtun_ends_shapes); i++) {
 		list = xtun_ends_list(match, xtun_ends_shapes[i]);
-		rhl_for_each_entry_rcu(conf, pos, list, by_ends) {
-			if (conf->tun->dev->flags & IFF_UP && is(conf, data))
-				return conf;
+		rhl_for_each_entry_rcu(ends, pos, list, node) {
+			if (ends->conf->tun->dev->flags & IFF_UP &&
+			    (!is || is(ends->conf, data)))
+				return ends->conf;
 			if (++n == XTUN_ENDS_BOUND)
 				return NULL;
 		}
 	}
 	return NULL;
-}
-
-static bool xtun_is_any(const struct xtun_conf *conf, void *data)
-{
-	return true;
 }
 
 /**
@@ -328,7 +395,38 @@ static bool xtun_is_any(const struct xtun_conf *conf, void *data)
  */
 struct xtun_conf *xtun_lookup_ends(const struct xtun_match *match)
 {
-	return xtun_lookup_ends_if(match, xtun_is_any, NULL);
+	struct xtun_match m = *match;
+
+	xtun_ends_match(&m, XTUN_BY_ENDS);
+	return xtun_ends_find(&m, NULL, NULL);
+}
+
+/**
+ * xtun_lookup_key() - find a tunnel that has the key of a packet from anywhere
+ * @match: net, wire, family and port filled in; of a wire with stray
+ * @h: its encapsulation header, its key read
+ *
+ * Context: RCU.
+ * Return: the configuration, of a device that is up if there is one, or NULL.
+ */
+struct xtun_conf *xtun_lookup_key(const struct xtun_match *match,
+				  const struct xtun_hdr *h)
+{
+	struct xtun_match m = *match;
+	struct rhlist_head *list, *pos;
+	struct xtun_conf *conf = NULL;
+	struct xtun_ends *ends;
+
+	m.keying = h->ids[0].keying;
+	m.key = h->ids[0].key;
+	xtun_ends_match(&m, XTUN_BY_KEY);
+	list = rhltable_lookup(&xtun_ends, &m, xtun_ends_params);
+	rhl_for_each_entry_rcu(ends, pos, list, node) {
+		conf = ends->conf;
+		if (conf->tun->dev->flags & IFF_UP)
+			break;
+	}
+	return conf;
 }
 
 /**
@@ -341,22 +439,16 @@ struct xtun_conf *xtun_lookup_ends(const struct xtun_match *match)
  */
 bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h)
 {
-	u8 keying = conf->p.has_okey ? conf->ops->keying : XTUN_KEY_NONE;
 	int i;
 
-	if (h->payload != conf->p.payload)
+	if (h->payload != conf->match.payload)
 		return false;
 	for (i = 0; i < h->n_ids; i++) {
-		if (h->ids[i].keying == keying &&
-		    (!conf->p.has_okey || h->ids[i].key == conf->p.okey))
+		if (h->ids[i].keying == xtun_sent_keying(conf) &&
+		    h->ids[i].key == xtun_sent_key(conf))
 			return true;
 	}
 	return false;
-}
-
-static bool xtun_sends(const struct xtun_conf *conf, void *h)
-{
-	return xtun_lookup_sends(conf, h);
 }
 
 /**
@@ -365,27 +457,61 @@ static bool xtun_sends(const struct xtun_conf *conf, void *h)
  *	is scratch
  * @h: the quoted encapsulation header, its key read
  * @skb: the error, for the link that it came from
+ * @is: asked about each tunnel that sends such headers, whether it was it; NULL
+ *	for the first
+ * @data: for @is
  *
  * Context: RCU.
  * Return: the configuration of a device that is up, or NULL.
  */
 struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 				   const struct xtun_hdr *h,
-				   const struct sk_buff *skb)
+				   const struct sk_buff *skb, xtun_is_fn is,
+				   void *data)
 {
 	struct xtun_conf *conf;
 
 	/* Most tunnels have one key for both directions. */
 	conf = xtun_lookup(match, h, skb);
-	if (conf && xtun_lookup_sends(conf, h))
+	if (conf && xtun_lookup_sends(conf, h) && (!is || is(conf, data)))
 		return conf;
-	return xtun_lookup_ends_if(match, xtun_sends, (void *)h);
+	return xtun_lookup_sender(match, h, is, data);
+}
+
+/**
+ * xtun_lookup_sender() - find a tunnel that sends packets with such a header
+ * @match: net, the tunnel's own addresses, wire and family filled in
+ * @h: the encapsulation's header, its key read
+ * @is: as for xtun_lookup_sent()
+ * @data: for @is
+ *
+ * Context: RCU.
+ * Return: the configuration of a device that is up, or NULL.
+ */
+struct xtun_conf *xtun_lookup_sender(const struct xtun_match *match,
+				     const struct xtun_hdr *h, xtun_is_fn is,
+				     void *data)
+{
+	struct xtun_match m = *match;
+	struct xtun_conf *conf;
+	int i;
+
+	m.payload = h->payload;
+	xtun_ends_match(&m, XTUN_BY_SENT);
+	for (i = 0; i < h->n_ids; i++) {
+		m.keying = h->ids[i].keying;
+		m.key = h->ids[i].key;
+		conf = xtun_ends_find(&m, is, data);
+		if (conf)
+			return conf;
+	}
+	return NULL;
 }
 
 /* A header that is cut off before the key, and who can tell the rest. */
 struct xtun_cut {
 	const struct xtun_hdr *h;
-	bool (*sent)(const struct xtun_conf *conf, void *data);
+	xtun_is_fn sent;
 	void *data;
 };
 
@@ -395,7 +521,7 @@ static bool xtun_sends_cut(const struct xtun_conf *conf, void *data)
 
 	/* Where the payload can be read, a header that is cut off has a key. */
 	if (cut->h->payload && (!conf->p.has_okey ||
-				cut->h->payload != conf->p.payload))
+				cut->h->payload != conf->match.payload))
 		return false;
 	return cut->sent(conf, cut->data);
 }
@@ -411,14 +537,14 @@ static bool xtun_sends_cut(const struct xtun_conf *conf, void *data)
  * Return: the configuration of a device that is up, or NULL.
  */
 struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
-				  const struct xtun_hdr *h,
-				  bool (*sent)(const struct xtun_conf *conf,
-					       void *data),
+				  const struct xtun_hdr *h, xtun_is_fn sent,
 				  void *data)
 {
 	struct xtun_cut cut = { .h = h, .sent = sent, .data = data };
+	struct xtun_match m = *match;
 
-	return xtun_lookup_ends_if(match, xtun_sends_cut, &cut);
+	xtun_ends_match(&m, XTUN_BY_ENDS);
+	return xtun_ends_find(&m, xtun_sends_cut, &cut);
 }
 
 /**
@@ -435,7 +561,7 @@ int xtun_lookup_init(void)
 	if (err)
 		return err;
 
-	err = rhltable_init(&xtun_by_ends, &xtun_ends_params);
+	err = rhltable_init(&xtun_ends, &xtun_ends_params);
 	if (err)
 		rhashtable_destroy(&xtun_matches);
 	return err;
@@ -448,6 +574,6 @@ int xtun_lookup_init(void)
  */
 void xtun_lookup_exit(void)
 {
-	rhltable_destroy(&xtun_by_ends);
+	rhltable_destroy(&xtun_ends);
 	rhashtable_destroy(&xtun_matches);
 }

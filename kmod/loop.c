@@ -11,6 +11,16 @@
 /* Tunnels in tunnels that are looked into. */
 #define XTUN_LOOP_LEVELS	8
 
+/* Reads on in a header of which only the tunnel that sent it tells the rest. */
+static bool xtun_loop_rest(const struct xtun_match *match, struct sk_buff *skb,
+			   unsigned int at, struct xtun_hdr *h)
+{
+	const struct xtun_conf *sender = xtun_lookup_sender(match, h, NULL, NULL);
+
+	return sender && !xtun_wire_rest(sender, skb, at, skb->len - at, true,
+					 h);
+}
+
 /* Reads one outer packet at the data; returns where what it carries begins. */
 static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 {
@@ -41,6 +51,8 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 	       nf_inet_addr_cmp(&match.local, &cx->saddr) &&
 	       nf_inet_addr_cmp(&match.remote, &cx->daddr) &&
 	       xtun_lookup_sends(conf, &h);
+	if (wire->rest && !xtun_loop_rest(&match, skb, at, &h))
+		return 0;
 	at += h.len + (h.payload == XTUN_PAYLOAD_ETH ? ETH_HLEN : 0);
 	return pskb_may_pull(skb, at) ? at : 0;
 }

@@ -19,12 +19,19 @@ static const struct xtun_encap_ops * const xtun_encaps[XTUN_ENCAP_MAX + 1] = {
 	[XTUN_ENCAP_GENEVE] = &xtun_geneve_ops,
 	[XTUN_ENCAP_FOU] = &xtun_fou_ops,
 	[XTUN_ENCAP_GUE] = &xtun_gue_ops,
+	[XTUN_ENCAP_GTP] = &xtun_gtp_ops,
+	[XTUN_ENCAP_L2TP] = &xtun_l2tp_ops,
+	[XTUN_ENCAP_L2TP_IP] = &xtun_l2tp_ip_ops,
+	[XTUN_ENCAP_ICMP] = &xtun_icmp_ops,
 };
 
 static const struct xtun_wire * const xtun_wires[IPPROTO_RAW + 1] = {
 	[IPPROTO_IPIP] = &xtun_ip_wire,
 	[IPPROTO_IPV6] = &xtun_ip_wire,
 	[IPPROTO_GRE] = &xtun_gre_wire,
+	[IPPROTO_L2TP] = &xtun_l2tp_ip_wire,
+	[IPPROTO_ICMP] = &xtun_icmp_wire,
+	[IPPROTO_ICMPV6] = &xtun_icmp_wire,
 };
 
 unsigned int xtun_net_id __read_mostly;

@@ -41,12 +41,6 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
 	local_bh_enable();
 }
 
-/* Is there no other tap that the packet comes to after this one? */
-static bool xtun_rcv_is_last(const struct xtun_wire *wire, enum xtun_tap tap)
-{
-	return wire->carrier->taps < 2 * tap;
-}
-
 /**
  * xtun_rcv_find() - find the tunnel that a received packet is for
  * @skb: the packet, its network header the outer one; pulled, else untouched
@@ -75,20 +69,32 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
 	if (list_empty(&xtun_net(net)->tunnels) || skb->len < offset)
 		return NULL;
 	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
-	if (!wire || !(wire->carrier->taps & tap))
+	if (!wire || wire->carrier->tap != tap)
 		return NULL;
 	*reason = xtun_wire_parse(wire, skb, offset, skb->len - offset, ipproto,
 				  h);
-	if (*reason == XTUN_NOT_OURS)
+	if (*reason == XTUN_NOT_OURS || h->unsure)
 		return NULL;
 
 	xtun_route_addrs(skb, &match);
 	conf = xtun_lookup(&match, h, skb);
 	if (!conf && *reason && !h->n_ids)
 		conf = xtun_lookup_ends(&match);
-	else if (!conf && !*reason && xtun_rcv_is_last(wire, tap))
+	else if (!conf && !*reason)
 		xtun_rcv_other_key(&match, h);
 	return conf;
+}
+
+/* What the header says that there is, and no more. */
+static enum xtun_reason xtun_rx_length(struct sk_buff *skb,
+				       const struct xtun_hdr *h)
+{
+	/* One that was merged is longer than it says. */
+	if (!h->end || skb_is_gso(skb))
+		return XTUN_OK;
+	if (h->end > skb->len)
+		return XTUN_RX_TRUNCATED;
+	return pskb_trim_rcsum(skb, h->end) ? XTUN_RX_NO_MEMORY : XTUN_OK;
 }
 
 static enum xtun_reason xtun_rx_csum(struct sk_buff *skb,
@@ -256,7 +262,7 @@ static enum xtun_reason xtun_rx_payload(struct sk_buff *skb,
 {
 	struct net_device *dev = conf->tun->dev;
 
-	if (conf->match.payload == XTUN_PAYLOAD_ETH)
+	if (conf->p.payload == XTUN_PAYLOAD_ETH)
 		return xtun_rx_frame(skb, dev);
 
 	skb->dev = dev;
@@ -274,10 +280,55 @@ static union nf_inet_addr xtun_rx_peer(const struct sk_buff *skb,
 	return match.remote;
 }
 
-/* Everything that can end the packet; it is at the payload afterwards. */
-static enum xtun_reason xtun_rx(struct sk_buff *skb,
-				const struct xtun_conf *conf,
-				const struct xtun_hdr *h)
+/* Everything in the outer headers that can end the packet. */
+static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
+				      const struct xtun_conf *conf,
+				      struct xtun_hdr *h)
+{
+	const struct xtun_wire *wire = conf->ops->wire;
+	const struct xtun_carrier *carrier = wire->carrier;
+	enum xtun_reason reason;
+
+	if (carrier->check) {
+		reason = carrier->check(skb, conf, h);
+		if (reason)
+			return reason;
+	}
+	if (wire->rest) {
+		reason = xtun_wire_rest(conf, skb, 0, skb->len, false, h);
+		if (reason)
+			return reason;
+	}
+	/* The carrier's own header may have told that there is less. */
+	if (skb->len < h->len)
+		return XTUN_RX_TRUNCATED;
+	if (!xtun_route_allowed_in(skb, conf->match.family))
+		return XTUN_RX_POLICY;
+	reason = xtun_rx_length(skb, h);
+	if (reason)
+		return reason;
+	reason = xtun_rx_csum(skb, conf, h);
+	if (reason)
+		return reason;
+	reason = xtun_rx_seq(conf, h);
+	if (!reason && carrier->learn)
+		carrier->learn(skb, conf);
+	return reason;
+}
+
+/* Whatever was said of the path to the peer, something has come from him. */
+static void xtun_rx_good(const struct sk_buff *skb,
+			 const struct xtun_conf *conf)
+{
+	union nf_inet_addr peer = xtun_rx_peer(skb, conf);
+
+	xtun_peer_good(conf->tun, &peer);
+}
+
+/* And what it carries, which the data is at afterwards. */
+static enum xtun_reason xtun_rx_inner(struct sk_buff *skb,
+				      const struct xtun_conf *conf,
+				      const struct xtun_hdr *h)
 {
 	u8 outer_tos = xtun_route_tos_in(skb, conf->match.family);
 	struct xtun_dev *tun = conf->tun;
@@ -285,25 +336,9 @@ static enum xtun_reason xtun_rx(struct sk_buff *skb,
 	union nf_inet_addr peer;
 	unsigned int offset;
 	__be16 proto;
-	bool soft;
 
-	if (!xtun_route_allowed_in(skb, conf->match.family))
-		return XTUN_RX_POLICY;
-	reason = xtun_rx_csum(skb, conf, h);
-	if (reason)
-		return reason;
-	reason = xtun_rx_seq(conf, h);
-	if (reason)
-		return reason;
-
-	/* The carrier's own header may have told that there is less. */
-	if (skb->len < h->len)
-		return XTUN_RX_TRUNCATED;
-	soft = READ_ONCE(tun->watch) & XTUN_WATCH_SOFT;
-	if (unlikely(soft || conf->p.mss))
+	if (unlikely(conf->p.mss))
 		peer = xtun_rx_peer(skb, conf);
-	if (unlikely(soft))
-		xtun_peer_good(tun, &peer);
 	if (__iptunnel_pull_header(skb, h->len, h->proto, false,
 				   !net_eq(tun->net, dev_net(tun->dev))))
 		return h->payload == XTUN_PAYLOAD_ETH &&
@@ -325,21 +360,27 @@ static enum xtun_reason xtun_rx(struct sk_buff *skb,
  * @skb: the packet, consumed; its data behind the outer IP header, its network
  *	header that one
  * @conf: what xtun_rcv_find() found
- * @h: what it parsed
+ * @h: what it parsed; gets what only @conf tells
  * @reason: why it has to be dropped, or XTUN_OK
  *
  * Context: BH disabled, RCU.
  */
 void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
-	      const struct xtun_hdr *h, enum xtun_reason reason)
+	      struct xtun_hdr *h, enum xtun_reason reason)
 {
 	struct xtun_dev *tun = conf->tun;
 	unsigned int len;
 
-	if (!reason && conf->ops->wire->carrier->check)
-		reason = conf->ops->wire->carrier->check(skb, conf);
 	if (!reason)
-		reason = xtun_rx(skb, conf, h);
+		reason = xtun_rx_outer(skb, conf, h);
+	if (unlikely(READ_ONCE(tun->watch) & XTUN_WATCH_SOFT && !reason))
+		xtun_rx_good(skb, conf);
+	if (unlikely(h->empty && !reason)) {
+		consume_skb(skb);
+		return;
+	}
+	if (!reason)
+		reason = xtun_rx_inner(skb, conf, h);
 	if (unlikely(reason)) {
 		xtun_drop(tun, skb, reason);
 		return;

@@ -3,6 +3,7 @@
  * The outer packet's route, header and path MTU: all that differs between an
  * IPv4 and an IPv6 underlay, and nothing else.
  */
+#include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -15,11 +16,17 @@
 #include <net/ip6_route.h>
 #include <net/ip_tunnels.h>
 #include <net/ipv6.h>
+#include <net/l3mdev.h>
 #include <net/route.h>
 #include <net/udp.h>
+#include <net/udp_tunnel.h>
 #include <net/xfrm.h>
 
 #include "xtun.h"
+
+/* Headers before the answer to a packet. */
+#define XTUN_ANSWER_ROOM	(LL_MAX_HEADER + sizeof(struct ipv6hdr) + \
+				 sizeof(struct udphdr))
 
 /* What packets inherit does not choose the route: one is cached. */
 static u8 xtun_route_tos(const struct xtun_conf *conf)
@@ -38,7 +45,7 @@ static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
 		.saddr = saddr->ip,
 		.flowi4_oif = conf->p.link,
 		.flowi4_mark = conf->p.fwmark,
-		.flowi4_proto = conf->ops->wire->ipproto ?: IPPROTO_IPIP,
+		.flowi4_proto = conf->ipproto ?: IPPROTO_IPIP,
 		.fl4_dport = htons(conf->dport),
 		.flowi4_tos = xtun_route_tos(conf),
 	};
@@ -79,7 +86,7 @@ static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
 		.saddr = saddr->in6,
 		.flowi6_oif = conf->p.link,
 		.flowi6_mark = conf->p.fwmark,
-		.flowi6_proto = conf->ops->wire->ipproto ?: IPPROTO_IPV6,
+		.flowi6_proto = conf->ipproto ?: IPPROTO_IPV6,
 		.fl6_dport = htons(conf->dport),
 		.flowlabel = ip6_make_flowinfo(xtun_route_tos(conf), 0),
 	};
@@ -134,16 +141,16 @@ static void xtun_cache_set(const struct xtun_cx *cx)
  * xtun_route_out() - find the route of an outer packet
  * @cx: packet with its peer; gets route and source
  *
- * One peer's route is cached; with many peers each packet is looked up.
+ * One route is cached; where addresses differ each packet's is looked up.
  *
  * Context: BH disabled.
  * Return: XTUN_OK with a reference in @cx->dst, else why there is none.
  */
 enum xtun_reason xtun_route_out(struct xtun_cx *cx)
 {
-	bool one_peer = !ipv6_addr_any(&cx->conf->p.remote.in6);
+	bool one_path = cx->conf->one_path;
 
-	if (likely(one_peer)) {
+	if (likely(one_path)) {
 		cx->dst = xtun_cache_get(cx);
 		if (likely(cx->dst))
 			return XTUN_OK;
@@ -156,7 +163,7 @@ enum xtun_reason xtun_route_out(struct xtun_cx *cx)
 		dst_release(cx->dst);
 		return XTUN_TX_ROUTE_LOOP;
 	}
-	if (one_peer)
+	if (one_path)
 		xtun_cache_set(cx);
 	return XTUN_OK;
 }
@@ -516,6 +523,107 @@ int xtun_route_send(struct xtun_cx *cx)
 }
 
 /**
+ * xtun_route_for_one() - was a received packet sent to this host alone?
+ * @skb: the packet, its network header the outer one, with its route
+ * @family: AF_INET or AF_INET6
+ *
+ * RFC 1122 section 3.2.2: what was sent to many is not answered.
+ *
+ * Context: RCU.
+ * Return: whether it was.
+ */
+bool xtun_route_for_one(const struct sk_buff *skb, u8 family)
+{
+	if (skb->pkt_type != PACKET_HOST)
+		return false;
+	if (family == AF_INET)
+		return !(skb_rtable(skb)->rt_flags &
+			 (RTCF_BROADCAST | RTCF_MULTICAST));
+	return !ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr);
+}
+
+static bool xtun_answer4(struct sock *sk, const struct xtun_stray *s,
+			 struct sk_buff *skb)
+{
+	u8 tos = ip_hdr(s->skb)->tos & ~INET_ECN_MASK;
+	struct net *net = sock_net(sk);
+	struct flowi4 fl4 = {
+		.daddr = s->match.remote.ip,
+		.saddr = s->match.local.ip,
+		.flowi4_oif = l3mdev_master_ifindex(s->skb->dev),
+		.flowi4_mark = IP4_REPLY_MARK(net, s->skb->mark),
+		.flowi4_proto = IPPROTO_UDP,
+		.flowi4_tos = RT_TOS(tos),
+		.fl4_sport = s->match.port,
+		.fl4_dport = s->port,
+	};
+	struct rtable *rt = ip_route_output_flow(net, &fl4, NULL);
+
+	if (IS_ERR(rt))
+		return false;
+	skb->mark = fl4.flowi4_mark;
+	udp_tunnel_xmit_skb(rt, sk, skb, fl4.saddr, fl4.daddr, tos,
+			    ip4_dst_hoplimit(&rt->dst), 0, s->match.port,
+			    s->port, false, false);
+	return true;
+}
+
+static bool xtun_answer6(struct sock *sk, const struct xtun_stray *s,
+			 struct sk_buff *skb)
+{
+	u8 tos = ipv6_get_dsfield(ipv6_hdr(s->skb)) & ~INET_ECN_MASK;
+	struct net *net = sock_net(sk);
+	struct flowi6 fl6 = {
+		.daddr = s->match.remote.in6,
+		.saddr = s->match.local.in6,
+		.flowi6_oif = l3mdev_master_ifindex(s->skb->dev),
+		.flowi6_mark = IP6_REPLY_MARK(net, s->skb->mark),
+		.flowi6_proto = IPPROTO_UDP,
+		.flowlabel = ip6_make_flowinfo(tos, 0),
+		.fl6_sport = s->match.port,
+		.fl6_dport = s->port,
+	};
+	struct dst_entry *dst;
+
+	if (ipv6_addr_type(&fl6.daddr) & IPV6_ADDR_LINKLOCAL)
+		fl6.flowi6_oif = inet6_iif(s->skb);
+	dst = ip6_dst_lookup_flow(net, NULL, &fl6, NULL);
+	if (IS_ERR(dst))
+		return false;
+	skb->mark = fl6.flowi6_mark;
+	udp_tunnel6_xmit_skb(dst, sk, skb, NULL, &fl6.saddr, &fl6.daddr, tos,
+			     ip6_dst_hoplimit(dst), 0, s->match.port, s->port,
+			     false);
+	return true;
+}
+
+/**
+ * xtun_route_answer() - answer a packet on a port of tunnels
+ * @sk: socket that holds the port
+ * @s: the packet and its answer
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_route_answer(struct sock *sk, const struct xtun_stray *s)
+{
+	u8 family = s->match.family;
+	struct sk_buff *skb;
+
+	if (!xtun_route_for_one(s->skb, family) ||
+	    (s->limited &&
+	     !xtun_tell_allowed(s->skb->dev, family, s->match.remote)))
+		return;
+	skb = alloc_skb(XTUN_ANSWER_ROOM + s->answer_len, GFP_ATOMIC);
+	if (!skb)
+		return;
+	skb_reserve(skb, XTUN_ANSWER_ROOM);
+	skb_put_data(skb, s->answer, s->answer_len);
+	if (!(family == AF_INET ? xtun_answer4(sk, s, skb) :
+				  xtun_answer6(sk, s, skb)))
+		kfree_skb(skb);
+}
+
+/**
  * xtun_route_udp_csum() - make the checksum of an outer UDP packet
  * @cx: the packet, its data at the UDP header, which is complete but for that;
  *	with peer and source
@@ -555,6 +663,58 @@ bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family)
 		skb_checksum_try_convert(skb, IPPROTO_UDP, inet_compute_pseudo);
 	else
 		skb_checksum_try_convert(skb, IPPROTO_UDP, ip6_compute_pseudo);
+	return true;
+}
+
+/**
+ * xtun_route_icmp_csum() - make the checksum of an outer ICMP packet
+ * @cx: the packet, its data at the ICMP header, which is complete but for that;
+ *	with peer and source, and no checksum left to make
+ *
+ * It is left to the network card, and so to all who change the packet on its way
+ * there: an address translator corrects no checksum that is complete in a packet
+ * which has another to be made.
+ *
+ * Context: any.
+ */
+void xtun_route_icmp_csum(const struct xtun_cx *cx)
+{
+	struct sk_buff *skb = cx->skb;
+	struct icmphdr *icmph = (struct icmphdr *)skb->data;
+
+	icmph->checksum = 0;
+	if (cx->conf->p.family == AF_INET6)
+		icmph->checksum = ~csum_ipv6_magic(&cx->saddr.in6,
+						   &cx->daddr.in6, skb->len,
+						   IPPROTO_ICMPV6, 0);
+	skb->ip_summed = CHECKSUM_PARTIAL;
+	skb->csum_start = skb_transport_header(skb) - skb->head;
+	skb->csum_offset = offsetof(struct icmphdr, checksum);
+}
+
+/**
+ * xtun_route_icmp_csum_ok() - verify the checksum of an outer ICMP packet
+ * @skb: the packet, its data at the ICMP header; its network header the outer
+ *	one
+ * @family: AF_INET or AF_INET6
+ *
+ * RFC 792, and RFC 4443 section 2.3 with a pseudo-header.
+ *
+ * Context: any.
+ * Return: whether it is right.
+ */
+bool xtun_route_icmp_csum_ok(struct sk_buff *skb, u8 family)
+{
+	if (family == AF_INET) {
+		if (skb_checksum_simple_validate(skb))
+			return false;
+		skb_checksum_try_convert(skb, IPPROTO_ICMP,
+					 null_compute_pseudo);
+		return true;
+	}
+	if (skb_checksum_validate(skb, IPPROTO_ICMPV6, ip6_compute_pseudo))
+		return false;
+	skb_checksum_try_convert(skb, IPPROTO_ICMPV6, ip6_compute_pseudo);
 	return true;
 }
 

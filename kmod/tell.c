@@ -215,33 +215,59 @@ static bool xtun_type_limited(const struct net *net, __be16 proto, u8 type)
 	return test_bit(type, net->ipv6.sysctl.icmpv6_ratemask);
 }
 
-static bool xtun_sender_allowed(const struct xtun_cx *cx)
+static bool xtun_host_allowed(struct net_device *dev, u8 family,
+			      union nf_inet_addr to)
 {
-	struct net *net = dev_net(cx->tun->dev);
-	struct inetpeer_addr sender;
+	struct net *net = dev_net(dev);
+	struct inetpeer_addr host;
 
-	if (cx->proto == htons(ETH_P_IP)) {
-		inetpeer_set_addr_v4(&sender, ip_hdr(cx->skb)->saddr);
-		sender.a4.vif = l3mdev_master_ifindex(cx->tun->dev);
-		return xtun_inetpeer_allows(net->ipv4.peers, &sender,
+	if (family == AF_INET) {
+		inetpeer_set_addr_v4(&host, to.ip);
+		host.a4.vif = l3mdev_master_ifindex(dev);
+		return xtun_inetpeer_allows(net->ipv4.peers, &host,
 					    READ_ONCE(net->ipv4.sysctl_icmp_ratelimit));
 	}
-	inetpeer_set_addr_v6(&sender, &ipv6_hdr(cx->skb)->saddr);
-	return xtun_inetpeer_allows(net->ipv6.peers, &sender,
+	inetpeer_set_addr_v6(&host, &to.in6);
+	return xtun_inetpeer_allows(net->ipv6.peers, &host,
 				    READ_ONCE(net->ipv6.sysctl.icmpv6_time));
 }
 
-/* The stack's own limits, of all errors and of those to one host, in its order. */
-static bool xtun_frame_allowed(const struct xtun_cx *cx, u8 type)
+/**
+ * xtun_tell_allowed() - may one more error be sent?
+ * @dev: device that it leaves by
+ * @family: AF_INET or AF_INET6
+ * @to: whom it is for
+ *
+ * The stack's own limits, of all errors and of those to one host, in its order
+ * (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f). What is allowed counts.
+ *
+ * Context: BH disabled, RCU.
+ * Return: whether it may.
+ */
+bool xtun_tell_allowed(struct net_device *dev, u8 family,
+		       union nf_inet_addr to)
 {
-	struct net *net = dev_net(cx->tun->dev);
+	struct net *net = dev_net(dev);
 
-	if (!xtun_type_limited(net, cx->proto, type))
-		return true;
-	if (!xtun_icmp_global_allow(net) || !xtun_sender_allowed(cx))
+	if (!xtun_icmp_global_allow(net) || !xtun_host_allowed(dev, family, to))
 		return false;
 	xtun_icmp_global_consume(net);
 	return true;
+}
+
+static bool xtun_frame_allowed(const struct xtun_cx *cx, u8 type)
+{
+	struct net_device *dev = cx->tun->dev;
+	union nf_inet_addr to = {};
+
+	if (!xtun_type_limited(dev_net(dev), cx->proto, type))
+		return true;
+	if (cx->proto == htons(ETH_P_IP)) {
+		to.ip = ip_hdr(cx->skb)->saddr;
+		return xtun_tell_allowed(dev, AF_INET, to);
+	}
+	to.in6 = ipv6_hdr(cx->skb)->saddr;
+	return xtun_tell_allowed(dev, AF_INET6, to);
 }
 
 /*

@@ -9,38 +9,19 @@
 
 #include "xtun.h"
 
-/**
- * xtun_wire_find() - find the form of what is behind an outer IP header
- * @skb: the packet; pulled, else untouched
- * @offset: bytes from its data to the end of the outer IP header
- * @ipproto: protocol number in that header
- * @sent: this host has sent it, else it arrives here
- * @match: has net and family; gets wire and port
- *
- * Context: RCU.
- * Return: the form, or NULL when it is nothing of xtun's.
- */
-const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
-				       u8 ipproto, bool sent,
-				       struct xtun_match *match)
+/* A protocol that is not ours alone: do its packets look so? */
+static bool xtun_wire_is(const struct xtun_wire *wire, struct sk_buff *skb,
+			 unsigned int offset, u8 family, u8 ipproto)
 {
-	const struct xtun_wire *wire;
+	const struct xtun_carrier *carrier = wire->carrier;
 
-	match->port = 0;
-	if (ipproto == IPPROTO_UDP) {
-		if (!pskb_may_pull(skb, offset + sizeof(struct udphdr)))
-			return NULL;
-		wire = xtun_udp_wire(match->net, match->family,
-				     skb->data + offset, sent, &match->port);
-	} else {
-		wire = xtun_wire_by_ipproto(ipproto);
-	}
-	if (wire)
-		match->wire = wire->id;
-	return wire;
+	if (!carrier->is)
+		return true;
+	return pskb_may_pull(skb, offset + carrier->len) &&
+	       carrier->is(family, ipproto, skb->data + offset);
 }
 
-/* Parses what there is, but for the carrier's header, up to @want bytes. */
+/* Parses so many bytes, which the carrier's header is not of. */
 static enum xtun_reason xtun_wire_try(const struct xtun_wire *wire,
 				      struct sk_buff *skb, unsigned int offset,
 				      unsigned int len, u8 ipproto,
@@ -80,10 +61,108 @@ enum xtun_reason xtun_wire_parse(const struct xtun_wire *wire,
 	len -= skip;
 	part = min_t(unsigned int, len, wire->hdr_max);
 	reason = xtun_wire_try(wire, skb, offset, part, ipproto, h);
-	/* A header with options tells how long it is. */
-	if (unlikely(reason == XTUN_RX_TRUNCATED && h->len > part &&
-		     h->len <= len))
-		reason = xtun_wire_try(wire, skb, offset, h->len, ipproto, h);
+	/* A header with options tells how long it is, or one of them is. */
+	while (unlikely(reason == XTUN_RX_TRUNCATED && h->len > part &&
+			h->len <= len)) {
+		part = h->len;
+		reason = xtun_wire_try(wire, skb, offset, part, ipproto, h);
+	}
+	h->len += skip;
+	if (h->end)
+		h->end += skip;
+	return reason;
+}
+
+/* Where both ports are those of tunnels, what follows has to tell. */
+static const struct xtun_wire *xtun_wire_of_udp(struct sk_buff *skb,
+						unsigned int offset, bool sent,
+						struct xtun_match *match)
+{
+	struct xtun_udp_wires wires;
+	struct xtun_hdr h;
+	struct udphdr uh;
+
+	if (!pskb_may_pull(skb, offset + sizeof(uh)))
+		return NULL;
+	memcpy(&uh, skb->data + offset, sizeof(uh));
+	match->port = uh.dest;
+	if (!sent)
+		return xtun_udp_wire(match->net, match->family, uh.dest);
+
+	if (!xtun_udp_wires(match->net, match->family, &uh, &wires))
+		return NULL;
+	if (!wires.here)
+		return wires.there;
+	if (wires.there &&
+	    xtun_wire_parse(wires.here, skb, offset, skb->len - offset,
+			    IPPROTO_UDP, &h) == XTUN_NOT_OURS)
+		return wires.there;
+	match->port = uh.source;
+	return wires.here;
+}
+
+/**
+ * xtun_wire_find() - find the form of what is behind an outer IP header
+ * @skb: the packet; pulled, else untouched
+ * @offset: bytes from its data to the end of the outer IP header
+ * @ipproto: protocol number in that header
+ * @sent: this host has sent it, else it arrives here
+ * @match: has net and family; gets wire and port
+ *
+ * Context: RCU.
+ * Return: the form, or NULL when it is nothing of xtun's.
+ */
+const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
+				       u8 ipproto, bool sent,
+				       struct xtun_match *match)
+{
+	const struct xtun_wire *wire;
+
+	match->port = 0;
+	if (ipproto == IPPROTO_UDP) {
+		wire = xtun_wire_of_udp(skb, offset, sent, match);
+	} else {
+		wire = xtun_wire_by_ipproto(ipproto);
+		if (wire && !xtun_wire_is(wire, skb, offset, match->family,
+					  ipproto))
+			return NULL;
+	}
+	if (wire)
+		match->wire = wire->id;
+	return wire;
+}
+
+/**
+ * xtun_wire_rest() - read what only the tunnel can tell of a header
+ * @conf: the tunnel's configuration; its wire has rest
+ * @skb: the packet; pulled, else untouched
+ * @offset: bytes from its data to the end of the outer IP header
+ * @len: how many bytes there are behind that, not always as many as there were
+ *	for xtun_wire_parse()
+ * @sent: this host has sent it, else it arrives here
+ * @h: what xtun_wire_parse() could read without fault; gets the rest
+ *
+ * Context: RCU.
+ * Return: XTUN_OK, why the packet has to be dropped, or with @sent
+ * XTUN_NOT_OURS when it is none of the tunnel's.
+ */
+enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
+				struct sk_buff *skb, unsigned int offset,
+				unsigned int len, bool sent,
+				struct xtun_hdr *h)
+{
+	const struct xtun_wire *wire = conf->ops->wire;
+	unsigned int skip = wire->carrier->len;
+	enum xtun_reason reason;
+
+	if (len < h->len)
+		return XTUN_RX_TRUNCATED;
+	offset += skip;
+	len = min_t(unsigned int, len - skip, wire->hdr_max);
+	if (!pskb_may_pull(skb, offset + len))
+		return XTUN_RX_NO_MEMORY;
+	h->len -= skip;
+	reason = wire->rest(conf, skb->data + offset, len, sent, h);
 	h->len += skip;
 	return reason;
 }
@@ -102,14 +181,14 @@ enum xtun_reason xtun_wire_parse(const struct xtun_wire *wire,
 bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
 			u8 family, u8 ipproto, unsigned int offset)
 {
+	struct xtun_udp_wires wires;
+	const struct udphdr *uh;
 	struct udphdr buf;
-	const void *hdr;
-	__be16 port;
 
 	if (ipproto != IPPROTO_UDP)
 		return xtun_wire_by_ipproto(ipproto);
 	if (!xtun_udp_any(net, family))
 		return false;
-	hdr = skb_header_pointer(skb, offset, sizeof(buf), &buf);
-	return hdr && xtun_udp_wire(net, family, hdr, true, &port);
+	uh = skb_header_pointer(skb, offset, sizeof(buf), &buf);
+	return uh && xtun_udp_wires(net, family, uh, &wires);
 }

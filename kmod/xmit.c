@@ -187,13 +187,21 @@ static bool xtun_tx_gateway(struct xtun_cx *cx)
 				  family, &cx->daddr);
 }
 
+/* Whoever knows where the packet is to go. */
+static bool xtun_tx_find_peer(struct xtun_cx *cx)
+{
+	const struct xtun_carrier *carrier = cx->conf->ops->wire->carrier;
+
+	if (carrier->peer)
+		return carrier->peer(cx);
+	return likely(!ipv6_addr_any(&cx->daddr.in6)) || xtun_tx_gateway(cx);
+}
+
 static int xtun_tx_peer(struct xtun_cx *cx)
 {
 	cx->saddr = cx->conf->p.local;
 	cx->daddr = cx->conf->p.remote;
-	if (likely(!ipv6_addr_any(&cx->daddr.in6)))
-		return 0;
-	if (xtun_tx_gateway(cx))
+	if (likely(xtun_tx_find_peer(cx)))
 		return 0;
 	return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_PEER);
 }
@@ -261,7 +269,7 @@ static int xtun_tx_list(struct xtun_cx *cx, struct sk_buff *list)
 	return -EINPROGRESS;
 }
 
-/* What has to be different in each packet cannot be left to segmentation. */
+/* What the underlay could not segment, encapsulated as it is. */
 static int xtun_tx_segment(struct xtun_cx *cx)
 {
 	struct sk_buff *segs;
@@ -419,7 +427,7 @@ static int xtun_tx_fit(struct xtun_cx *cx)
 
 	if (unlikely(cx->conf->p.mss))
 		xtun_mss_out(cx, limit);
-	if (cx->conf->p.flags & XTUN_CONF_FLAGS_OSEQ && skb_is_gso(cx->skb))
+	if (unlikely(!cx->conf->gso_type) && skb_is_gso(cx->skb))
 		return xtun_tx_segment(cx);
 	if (likely(xtun_tx_fits(cx, limit)))
 		return 0;
@@ -435,10 +443,12 @@ static int xtun_tx_push(struct xtun_cx *cx)
 
 	if (skb_cow_head(skb, cx->overhead + cx->dst->header_len +
 			 LL_RESERVED_SPACE(cx->dst->dev)) ||
+	    (carrier->covers && skb->ip_summed == CHECKSUM_PARTIAL &&
+	     skb_checksum_help(skb)) ||
 	    iptunnel_handle_offloads(skb, conf->gso_type))
 		return xtun_drop(cx->tun, skb, XTUN_TX_NO_MEMORY);
 
-	if (!conf->ops->wire->ipproto)
+	if (!conf->ipproto)
 		skb_set_inner_ipproto(skb, cx->ipproto);
 
 	hdr = skb_push(skb, conf->encap_len);
@@ -457,7 +467,7 @@ static void xtun_tx_identify(struct xtun_cx *cx)
 	struct xtun_dev *tun = cx->tun;
 
 	cx->tag = xtun_flow_tag(tun->net, cx->skb, cx->proto, cx->l3_off);
-	cx->ipproto = cx->conf->ops->wire->ipproto;
+	cx->ipproto = cx->conf->ipproto;
 	if (!cx->ipproto)
 		cx->ipproto = cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP :
 							     IPPROTO_IPV6;
@@ -473,19 +483,12 @@ static enum xtun_reason xtun_tx_refusal(int err)
 	return err == -EPERM ? XTUN_TX_FILTERED : XTUN_TX_UNDERLAY;
 }
 
-/* The steps that every packet goes through, segments and fragments too. */
-static int xtun_tx_one(struct xtun_cx *cx)
+static int xtun_tx_send(struct xtun_cx *cx)
 {
 	struct xtun_pcpu __percpu *pcpu = cx->tun->pcpu;
-	unsigned int len;
 	int err;
 
-	err = xtun_tx_fit(cx);
-	if (!err) {
-		len = cx->skb->len;
-		xtun_tx_identify(cx);
-		err = xtun_tx_push(cx);
-	}
+	err = xtun_tx_push(cx);
 	if (err) {
 		dst_release(cx->dst);
 		return err;
@@ -496,9 +499,27 @@ static int xtun_tx_one(struct xtun_cx *cx)
 	__this_cpu_dec(pcpu->sending);
 	if (err)
 		xtun_count(cx->tun, xtun_tx_refusal(err));
-	else
+	return err;
+}
+
+/* The steps that every packet goes through, segments and fragments too. */
+static int xtun_tx_one(struct xtun_cx *cx)
+{
+	unsigned int len;
+	int err;
+
+	err = xtun_tx_fit(cx);
+	if (err) {
+		dst_release(cx->dst);
+		return err;
+	}
+
+	len = cx->skb->len;
+	xtun_tx_identify(cx);
+	err = xtun_tx_send(cx);
+	if (!err)
 		dev_sw_netstats_tx_add(cx->tun->dev, 1, len);
-	return 0;
+	return err;
 }
 
 /* An error about an earlier packet to the peer still holds; try nevertheless. */
@@ -556,4 +577,36 @@ netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev)
 		xtun_tx(&cx);
 	}
 	return NETDEV_TX_OK;
+}
+
+/**
+ * xtun_xmit_empty() - send a packet that carries nothing
+ * @tun: a tunnel whose encapsulation has such packets
+ * @conf: its configuration
+ *
+ * Errors about it are for nobody, so it needs no tag.
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf)
+{
+	struct xtun_cx cx = {
+		.skb = alloc_skb(LL_MAX_HEADER + conf->overhead, GFP_ATOMIC),
+		.tun = tun,
+		.conf = conf,
+		.ipproto = conf->ipproto,
+		.encaplimit = conf->p.encaplimit,
+		.overhead = conf->overhead,
+	};
+
+	if (!cx.skb) {
+		xtun_count(tun, XTUN_TX_NO_MEMORY);
+		return;
+	}
+	skb_reserve(cx.skb, LL_MAX_HEADER + conf->overhead);
+	cx.skb->dev = tun->dev;
+	if (xtun_tx_peer(&cx) || xtun_tx_route(&cx))
+		return;
+	xtun_route_ident(&cx);
+	xtun_tx_send(&cx);
 }

@@ -6,9 +6,11 @@
 #define _XTUN_H
 
 #include <linux/if_ether.h>
+#include <linux/jump_label.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/rhashtable.h>
+#include <linux/seqlock.h>
 #include <linux/skbuff.h>
 #include <linux/u64_stats_sync.h>
 #include <linux/workqueue.h>
@@ -29,6 +31,9 @@
 
 /* A UDP packet in which the inner packets are what it stands for. */
 #define XTUN_GSO_UDP_TUNNEL	(SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM)
+
+/* RFC 3931 section 4.1. */
+#define XTUN_COOKIE_MAX		8
 
 /* Tags of a frame that are looked behind. */
 #define XTUN_VLAN_TAGS_MAX	2
@@ -85,7 +90,7 @@ enum xtun_keying {
  * @link: ifindex of the underlay device, or 0 for any
  * @wire: id of the struct xtun_wire
  * @family: AF_INET or AF_INET6
- * @payload: enum xtun_payload
+ * @payload: enum xtun_payload, 0 where the header does not tell
  * @keying: enum xtun_keying
  * @port: UDP port of this host, or 0 where there are no ports
  * @zero: makes the size a multiple of 8 without padding
@@ -106,24 +111,27 @@ struct xtun_match {
 	u16 zero;
 };
 
+/*
+ * What else tunnels are found by: their ends, without key and with that they send;
+ * and the key that they receive, whatever the ends, where strays are answered.
+ */
+enum xtun_by {
+	XTUN_BY_ENDS,
+	XTUN_BY_SENT,
+	XTUN_BY_KEY,
+	XTUN_BYS
+};
+
 /**
- * struct xtun_ends - which packets a tunnel's peer may send, whatever the key
- * @net: underlay
- * @local: as in struct xtun_match
- * @remote: as in struct xtun_match
- * @wire: as in struct xtun_match
- * @family: as in struct xtun_match
- * @port: as in struct xtun_match
- * @zero: makes the size a multiple of 8 without padding
+ * struct xtun_ends - a tunnel in the table of ends
+ * @node: in it
+ * @match: of that of the tunnel, what enum xtun_by says; never the link
+ * @conf: the tunnel's configuration
  */
 struct xtun_ends {
-	const struct net *net;
-	union nf_inet_addr local;
-	union nf_inet_addr remote;
-	u8 wire;
-	u8 family;
-	__be16 port;
-	u8 zero[4];
+	struct rhlist_head node;
+	struct xtun_match match;
+	struct xtun_conf *conf;
 };
 
 /**
@@ -138,6 +146,16 @@ struct xtun_prefix {
 	union nf_inet_addr mask;
 	u8 family;
 	u8 len;
+};
+
+/**
+ * struct xtun_cookie - bytes that show a packet to be of its tunnel
+ * @len: how many, 0 for none
+ * @data: the bytes as on the wire, and zeros
+ */
+struct xtun_cookie {
+	u8 len;
+	u8 data[XTUN_COOKIE_MAX];
 };
 
 /**
@@ -162,9 +180,16 @@ struct xtun_prefix {
  * @icmp_relay: enum xtun_icmp_relay
  * @icmp_memory: enum xtun_icmp_memory
  * @mss: clamp of TCP's MSS, XTUN_MSS_AUTO, or 0 for none
+ * @echo: enum xtun_echo, or 0 where there are no such roles
+ * @keepalive: seconds between packets that carry nothing, 0 for none
  * @sport_min: first source port in host order, 0 for the default
  * @sport_max: last one
  * @dport: destination port in host order, 0 for the default
+ * @qfi: QoS flow identifier of sent packets (TS 38.415), or XTUN_QFI_NONE
+ * @pdu: enum xtun_pdu, which way packets with that go
+ * @icookie: cookie of received packets
+ * @ocookie: cookie of sent packets
+ * @l2spec: enum xtun_l2spec
  * @flags: enum xtun_conf_flags
  * @mtu: pinned MTU in bytes, or 0 to follow the underlay
  * @n_allow: how many prefixes @allow has, 0 for any source
@@ -191,9 +216,16 @@ struct xtun_params {
 	u8 icmp_relay;
 	u8 icmp_memory;
 	u16 mss;
+	u8 echo;
+	u16 keepalive;
 	u16 sport_min;
 	u16 sport_max;
 	u16 dport;
+	u8 qfi;
+	u8 pdu;
+	struct xtun_cookie icookie;
+	struct xtun_cookie ocookie;
+	u8 l2spec;
 	u32 flags;
 	u32 mtu;
 	u8 n_allow;
@@ -204,8 +236,6 @@ struct xtun_params {
  * struct xtun_conf - what a tunnel is at one moment; never changed once seen
  * @node: in the table of matches, while the tunnel is configured
  * @match: what is looked up there
- * @by_ends: in the table of ends
- * @ends: what is looked up there
  * @tun: the tunnel
  * @ops: its encapsulation, or NULL while it is not configured
  * @outer_len: bytes of outer IP header and its options
@@ -213,7 +243,13 @@ struct xtun_params {
  *	header included
  * @overhead: bytes that an inner packet grows by; for Ethernet payload
  *	including the inner Ethernet header
- * @gso_type: SKB_GSO_* of this encapsulation over this underlay
+ * @gso_type: SKB_GSO_* of this encapsulation over this underlay, or 0 for one
+ *	whose headers differ in every segment: packets are cut before they get
+ *	them
+ * @ipproto: protocol number in the outer header, 0 for that of the payload
+ * @one_path: the addresses of all outer packets are the same, or the source
+ *	follows from the route: one route is cached
+ * @keepalive: seconds between packets that carry nothing, 0 for none
  * @dport: destination port in host order, 0 without ports
  * @sport: first source port in host order
  * @sports: how many source ports there are
@@ -221,25 +257,28 @@ struct xtun_params {
  *	with a packet
  * @dst_cache: outer route
  * @p: what the user said
+ * @ends: in the table of ends, as long as in that of matches
  * @rcu: for the grace period before it is freed
  */
 struct xtun_conf {
 	struct rhash_head node;
 	struct xtun_match match;
-	struct rhlist_head by_ends;
-	struct xtun_ends ends;
 	struct xtun_dev *tun;
 	const struct xtun_encap_ops *ops;
 	u8 outer_len;
 	u8 encap_len;
 	u16 overhead;
 	int gso_type;
+	u8 ipproto;
+	bool one_path;
+	u16 keepalive;
 	u16 dport;
 	u16 sport;
 	u32 sports;
 	u8 encap_hdr[XTUN_ENCAP_HDR_MAX] __aligned(4);
 	struct dst_cache dst_cache;
 	struct xtun_params p;
+	struct xtun_ends ends[XTUN_BYS];
 	struct rcu_head rcu;
 };
 
@@ -316,6 +355,38 @@ struct xtun_path {
 };
 
 /**
+ * struct xtun_asker - who has sent a request, and which
+ * @local: address that it was sent to
+ * @remote: address that it came from
+ * @key: key that the tunnel had then
+ * @id: its identifier
+ * @family: of the addresses, 0 while there has been none
+ * @zero: makes the size a multiple of 4 without padding
+ */
+struct xtun_asker {
+	union nf_inet_addr local;
+	union nf_inet_addr remote;
+	u32 key;
+	__be16 id;
+	u8 family;
+	u8 zero;
+};
+
+/**
+ * struct xtun_exchange - what a tunnel in ICMP echo keeps
+ * @lock: for @asker; taken with BH disabled, only when that changes
+ * @asker: who has sent the last request
+ * @seq: sequence number of that
+ * @id: identifier of this end's own requests
+ */
+struct xtun_exchange {
+	seqlock_t lock;	/* for asker */
+	struct xtun_asker asker;
+	__be16 seq;
+	__be16 id;
+};
+
+/**
  * struct xtun_dev - a tunnel: private part of its net_device
  * @dev: the device
  * @net: underlay, the netns in which the tunnel was made
@@ -323,6 +394,8 @@ struct xtun_path {
  * @pcpu: counters
  * @gro_cells: merge received packets and keep them off the backlog
  * @oseq: sequence number of the next packet to send
+ * @exchange: of requests and replies
+ * @keepalive: sends packets that carry nothing
  * @iseq: sequence number after the last received one, with XTUN_ISEQ_SEEN
  * @list: in struct xtun_net, under RTNL
  * @id: unlike that of any other tunnel, ever
@@ -347,6 +420,8 @@ struct xtun_dev {
 	struct xtun_pcpu __percpu *pcpu;
 	struct gro_cells gro_cells;
 	atomic_t oseq;
+	struct xtun_exchange exchange;
+	struct delayed_work keepalive;
 	atomic64_t iseq;
 	struct list_head list;
 	u32 id;
@@ -450,73 +525,130 @@ struct xtun_id {
  * @n_ids: how many; 0 when the header ends before the key
  * @len: bytes of the header, the carrier's included. In one that is not all
  *	there it may be how many bytes have to be.
- * @payload: enum xtun_payload, 0 when the header ends before that is known
+ * @end: where the header says that the payload ends, in bytes from the
+ *	carrier's header on, or 0 when it does not say
+ * @payload: enum xtun_payload, 0 when the header ends before that is known, or
+ *	when only the tunnel tells
  * @proto: inner ethertype
  * @has_csum: there is a checksum, not yet verified
  * @has_seq: there is a sequence number
+ * @unsure: too little is there to tell whether it is such a header
+ * @empty: it carries nothing, to keep a path open
+ * @echo: which end says that it has made it, enum xtun_echo, or 0
  * @seq: the sequence number in host order
  */
 struct xtun_hdr {
 	struct xtun_id ids[2];
 	u8 n_ids;
 	u16 len;
+	u32 end;
 	u8 payload;
 	bool has_csum;
 	bool has_seq;
+	bool unsure;
+	bool empty;
+	u8 echo;
 	__be16 proto;
 	u32 seq;
 };
 
 /* Where packets, and errors about them, come from, in the order in which they do. */
 enum xtun_tap {
-	XTUN_TAP_CHAIN = BIT(0),
-	XTUN_TAP_HOOK = BIT(1),
-	/* Asked after the hook, and nobody else is after that. */
-	XTUN_TAP_SOCKET = BIT(2),
+	XTUN_TAP_CHAIN,
+	XTUN_TAP_HOOK,
 };
 
 /**
  * struct xtun_carrier - what moves headers through the underlay
  * @len: bytes of its own header, between outer IP header and encapsulation
- * @taps: enum xtun_tap, where its packets come from
+ * @tap: where its packets come from
+ * @covers: its checksum covers the payload, whose own has to be complete first
  * @get: start to take packets for @conf; under RTNL, may sleep
  * @put: the opposite of @get
  * @prepare: fills in its part of a valid @conf before the encapsulation does;
  *	may be NULL
+ * @is: can what begins with @hdr, as long as its header, be a packet of its?
+ *	NULL where the protocol number tells.
+ * @peer: chooses the addresses of a packet that has those of its configuration;
+ *	false when there is no peer to send to. NULL where these, and with
+ *	remote any the inner route's gateway, are the peer.
  * @push: completes its header at @hdr for a packet, after the encapsulation's.
  *	The data of the skb is there. May be NULL.
  * @check: verifies what its header says of a received packet, whose data is
- *	there; may be NULL
+ *	there, and @h; may be NULL
+ * @learn: a packet has come from the peer, and is valid as far as its headers
+ *	go; the data is there. May be NULL.
  * @sent: has @conf sent a packet that begins with the 8 bytes at @hdr, of the
  *	inner flow @tag if that is known? May be NULL.
  */
 struct xtun_carrier {
 	u8 len;
-	u8 taps;
+	enum xtun_tap tap;
+	bool covers;
 	int (*get)(const struct xtun_conf *conf,
 		   struct netlink_ext_ack *extack);
 	void (*put)(const struct xtun_conf *conf);
 	void (*prepare)(struct xtun_conf *conf);
+	bool (*is)(u8 family, u8 ipproto, const u8 *hdr);
+	bool (*peer)(struct xtun_cx *cx);
 	void (*push)(const struct xtun_cx *cx, u8 *hdr);
 	enum xtun_reason (*check)(struct sk_buff *skb,
-				  const struct xtun_conf *conf);
+				  const struct xtun_conf *conf,
+				  const struct xtun_hdr *h);
+	void (*learn)(const struct sk_buff *skb, const struct xtun_conf *conf);
 	bool (*sent)(const struct xtun_conf *conf, const u8 *hdr,
 		     const struct xtun_tag *tag);
+};
+
+/* What strays are answered with is short. */
+#define XTUN_ANSWER_MAX		40
+
+/**
+ * struct xtun_stray - a packet on a port of tunnels that no tunnel has taken
+ * @skb: the packet, its checksum verified; its data at the carrier's header, its
+ *	network header the outer one
+ * @match: net, addresses as a tunnel would have them, wire, family and port
+ * @h: its encapsulation header
+ * @reason: what was wrong with that, or XTUN_OK
+ * @port: UDP port to answer to, at first the one that it comes from
+ * @limited: answer only as often as ICMP errors are sent
+ * @answer_len: bytes of @answer; 0 for none
+ * @answer: what is sent back behind the carrier's header, from the address that
+ *	the packet was sent to
+ */
+struct xtun_stray {
+	struct sk_buff *skb;
+	struct xtun_match match;
+	struct xtun_hdr h;
+	enum xtun_reason reason;
+	__be16 port;
+	bool limited;
+	u8 answer_len;
+	u8 answer[XTUN_ANSWER_MAX];
 };
 
 /**
  * struct xtun_wire - how headers are told apart on the wire
  * @id: number in struct xtun_match
- * @ipproto: IP protocol number, where a carrier needs one
- * @hdr_max: bytes that @parse looks at, unless it asks for more
+ * @ipproto: IP protocol number, where a carrier needs one and has one only
+ * @hdr_max: bytes that @parse and @rest look at, unless @parse asks for more
  * @pair: the port that packets are sent from is the one where they arrive, and
  *	the peer's may be another
  * @common: others may use the port, too: it is not held
  * @carrier: what brings packets
  * @parse: reads a header of which @len bytes are there, behind the carrier's.
  *	A header that ends too early is XTUN_RX_TRUNCATED, with what could be
- *	read in @h, and how long it is, if that is more than @hdr_max.
+ *	read in @h, and how long it is at least, if that is more than was there;
+ *	it is asked again, and has to know an end of that.
+ * @rest: reads on in a header that @parse could read, of which @len bytes are
+ *	there, with what only @conf tells: @h gets payload, ethertype and full
+ *	length, the carrier's header left out. @sent: this host has sent it; then
+ *	XTUN_NOT_OURS if not by @conf. Like @parse it takes a header that ends
+ *	anywhere. NULL where a header tells all by itself; else it does not tell
+ *	the payload.
  * @csum_ok: verifies the checksum; data of the skb is at the header
+ * @stray: reads a packet on a held port that no tunnel has taken, and writes
+ *	an answer if it wants one; with BH disabled, under RCU. May be NULL.
  *
  * Encapsulations that differ in meaning but not in form share one.
  */
@@ -529,7 +661,11 @@ struct xtun_wire {
 	const struct xtun_carrier *carrier;
 	enum xtun_reason (*parse)(const u8 *hdr, unsigned int len, u8 ipproto,
 				  struct xtun_hdr *h);
+	enum xtun_reason (*rest)(const struct xtun_conf *conf, const u8 *hdr,
+				 unsigned int len, bool sent,
+				 struct xtun_hdr *h);
 	bool (*csum_ok)(struct sk_buff *skb);
+	void (*stray)(struct xtun_stray *s);
 };
 
 /* An outer packet has an identification; for segments it goes up by one. */
@@ -564,6 +700,8 @@ struct xtun_wire {
  *	%XTUN_IDENT_UNIQUE; or 0
  * @df_out: DF of the outer IPv4 header
  * @flowlabel: of the outer IPv6 header
+ * @echo_id: identifier of the request that it replies to, in network order
+ * @echo_seq: sequence number of that
  */
 struct xtun_cx {
 	struct sk_buff *skb;
@@ -586,6 +724,8 @@ struct xtun_cx {
 	u32 ident;
 	__be16 df_out;
 	__be32 flowlabel;
+	__be16 echo_id;
+	__be16 echo_seq;
 };
 
 /**
@@ -638,11 +778,14 @@ enum xtun_verdict {
  * @key_min: least key
  * @key_max: greatest key, 0 when it has none
  * @key_needed: it is nothing without a key
+ * @qfi: its packets can have a QoS flow identifier
+ * @cookies: its headers may have cookies and an L2-specific sublayer
+ * @roles: its ends differ, one requests and the other replies
  * @flags: enum xtun_conf_flags that mean something
  * @dport: default destination port for each payload, 0 for none
  * @prepare: writes the header at @hdr but for what changes with a packet, and
- *	the gso_type of a valid @conf unless its carrier does. Returns how many
- *	bytes it has.
+ *	the gso_type of a valid @conf, unless what the carrier has put there is
+ *	right. Returns how many bytes it has.
  * @push: completes the header at @hdr, that @prepare began, for a packet. May
  *	be NULL.
  */
@@ -655,6 +798,9 @@ struct xtun_encap_ops {
 	u32 key_min;
 	u32 key_max;
 	bool key_needed;
+	bool qfi;
+	bool cookies;
+	bool roles;
 	u32 flags;
 	u16 dport[XTUN_PAYLOAD_MAX + 1];
 	unsigned int (*prepare)(struct xtun_conf *conf, u8 *hdr);
@@ -667,6 +813,10 @@ extern const struct xtun_wire xtun_vxlan_wire;
 extern const struct xtun_wire xtun_geneve_wire;
 extern const struct xtun_wire xtun_fou_wire;
 extern const struct xtun_wire xtun_gue_wire;
+extern const struct xtun_wire xtun_gtp_wire;
+extern const struct xtun_wire xtun_l2tp_wire;
+extern const struct xtun_wire xtun_l2tp_ip_wire;
+extern const struct xtun_wire xtun_icmp_wire;
 extern const struct xtun_encap_ops xtun_ip_ops;
 extern const struct xtun_encap_ops xtun_gre_ops;
 extern const struct xtun_encap_ops xtun_nvgre_ops;
@@ -674,13 +824,21 @@ extern const struct xtun_encap_ops xtun_vxlan_ops;
 extern const struct xtun_encap_ops xtun_geneve_ops;
 extern const struct xtun_encap_ops xtun_fou_ops;
 extern const struct xtun_encap_ops xtun_gue_ops;
+extern const struct xtun_encap_ops xtun_gtp_ops;
+extern const struct xtun_encap_ops xtun_l2tp_ops;
+extern const struct xtun_encap_ops xtun_l2tp_ip_ops;
+extern const struct xtun_encap_ops xtun_icmp_ops;
 extern const struct xtun_carrier xtun_ipproto_carrier;
 extern const struct xtun_carrier xtun_hook_carrier;
 extern const struct xtun_carrier xtun_udp_carrier;
+extern const struct xtun_carrier xtun_echo_carrier;
 
 /* encap/, for other encapsulations */
 #define XTUN_GRE_BARE_LEN	4
 
+__be16 xtun_ip_of_version(u8 first);
+__be16 xtun_ip_of_ipproto(u8 ipproto);
+void xtun_ip_found(struct xtun_hdr *h, __be16 proto);
 bool xtun_ip_parse_version(const u8 *data, unsigned int len,
 			   struct xtun_hdr *h);
 enum xtun_reason xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
@@ -757,6 +915,9 @@ void xtun_notify_error(const struct xtun_dev *tun,
 		       const struct xtun_told *told);
 
 /* lookup.c */
+/* Asked about a tunnel; data is the asker's. */
+typedef bool (*xtun_is_fn)(const struct xtun_conf *conf, void *data);
+
 int xtun_lookup_init(void);
 void xtun_lookup_exit(void);
 int xtun_lookup_add(struct xtun_conf *conf);
@@ -768,13 +929,17 @@ struct xtun_conf *xtun_lookup(struct xtun_match *match,
 			      const struct sk_buff *skb);
 struct xtun_conf *xtun_lookup_ends(const struct xtun_match *match);
 bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h);
+struct xtun_conf *xtun_lookup_key(const struct xtun_match *match,
+				  const struct xtun_hdr *h);
+struct xtun_conf *xtun_lookup_sender(const struct xtun_match *match,
+				     const struct xtun_hdr *h, xtun_is_fn is,
+				     void *data);
 struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 				   const struct xtun_hdr *h,
-				   const struct sk_buff *skb);
+				   const struct sk_buff *skb, xtun_is_fn is,
+				   void *data);
 struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
-				  const struct xtun_hdr *h,
-				  bool (*sent)(const struct xtun_conf *conf,
-					       void *data),
+				  const struct xtun_hdr *h, xtun_is_fn sent,
 				  void *data);
 
 /* wire.c */
@@ -785,28 +950,53 @@ enum xtun_reason xtun_wire_parse(const struct xtun_wire *wire,
 				 struct sk_buff *skb, unsigned int offset,
 				 unsigned int len, u8 ipproto,
 				 struct xtun_hdr *h);
+enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
+				struct sk_buff *skb, unsigned int offset,
+				unsigned int len, bool sent,
+				struct xtun_hdr *h);
 bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
 			u8 family, u8 ipproto, unsigned int offset);
+
+DECLARE_STATIC_KEY_FALSE(xtun_udp_key);
+
+/**
+ * xtun_udp_any() - is there a UDP port that tunnels use?
+ * @net: underlay
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: any.
+ * Return: whether there is.
+ */
+static inline bool xtun_udp_any(const struct net *net, u8 family)
+{
+	return static_branch_unlikely(&xtun_udp_key) &&
+	       READ_ONCE(xtun_net(net)->n_ports[family == AF_INET6]);
+}
 
 /* xmit.c */
 enum xtun_reason xtun_classify(struct xtun_cx *cx);
 netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev);
+void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf);
 
 /* rcv.c */
 struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
 				u8 family, u8 ipproto, unsigned int offset,
 				struct xtun_hdr *h, enum xtun_reason *reason);
 void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
-	      const struct xtun_hdr *h, enum xtun_reason reason);
+	      struct xtun_hdr *h, enum xtun_reason reason);
 
 /* icmp.c */
 void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr);
 enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_tap tap, u8 family,
 			   const struct xtun_icmp *icmp);
+void xtun_err_unknown_key(const struct sk_buff *skb, struct xtun_match *match,
+			  const struct xtun_hdr *h);
 
 /* tell.c */
 enum xtun_kind xtun_told_kind(const struct xtun_conf *conf,
 			      enum xtun_kind kind);
+bool xtun_tell_allowed(struct net_device *dev, u8 family,
+		       union nf_inet_addr to);
 bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu);
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu);
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
@@ -848,8 +1038,12 @@ void xtun_route_redirect(const struct xtun_conf *conf,
 void xtun_route_ident(struct xtun_cx *cx);
 __be16 xtun_route_df(const struct xtun_cx *cx);
 int xtun_route_send(struct xtun_cx *cx);
+bool xtun_route_for_one(const struct sk_buff *skb, u8 family);
+void xtun_route_answer(struct sock *sk, const struct xtun_stray *s);
 void xtun_route_udp_csum(const struct xtun_cx *cx);
 bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family);
+void xtun_route_icmp_csum(const struct xtun_cx *cx);
+bool xtun_route_icmp_csum_ok(struct sk_buff *skb, u8 family);
 bool xtun_route_allowed_in(struct sk_buff *skb, u8 family);
 bool xtun_route_quote(struct sk_buff *skb, u8 family,
 		      struct xtun_match *match, struct xtun_quote *quote);
@@ -880,13 +1074,31 @@ int xtun_mtu_net_init(struct xtun_net *xn);
 void xtun_mtu_net_exit(struct xtun_net *xn);
 bool xtun_mtu_follow(struct xtun_dev *tun);
 
+/* keepalive.c */
+void xtun_keepalive_init(struct xtun_dev *tun);
+void xtun_keepalive_start(struct xtun_dev *tun);
+void xtun_keepalive_stop(struct xtun_dev *tun);
+
 /* carrier/ */
+void xtun_echo_init(struct xtun_dev *tun);
 int xtun_ipproto_init(void);
 void xtun_ipproto_exit(void);
 int xtun_hook_get(const struct xtun_conf *conf, struct netlink_ext_ack *extack);
 void xtun_hook_put(const struct xtun_conf *conf);
+
+/**
+ * struct xtun_udp_wires - what a UDP packet may carry by either of its ports
+ * @here: form of those sent from the port where we listen, or NULL
+ * @there: form of those sent to the port where peers listen as we do, or NULL
+ */
+struct xtun_udp_wires {
+	const struct xtun_wire *here;
+	const struct xtun_wire *there;
+};
+
 const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
-				      const u8 *hdr, bool sent, __be16 *port);
-bool xtun_udp_any(const struct net *net, u8 family);
+				      __be16 port);
+bool xtun_udp_wires(const struct net *net, u8 family, const struct udphdr *uh,
+		    struct xtun_udp_wires *wires);
 
 #endif /* _XTUN_H */

@@ -15,8 +15,8 @@ const struct nla_policy xtun_allow_nl_policy[XTUN_A_ALLOW_PREFIX + 1] = {
 	[XTUN_A_ALLOW_PREFIX] = NLA_POLICY_NESTED(xtun_prefix_nl_policy),
 };
 
-const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_MSS + 1] = {
-	[XTUN_A_CONF_ENCAP] = NLA_POLICY_RANGE(NLA_U32, 1, 7),
+const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_KEEPALIVE + 1] = {
+	[XTUN_A_CONF_ENCAP] = NLA_POLICY_RANGE(NLA_U32, 1, 11),
 	[XTUN_A_CONF_PAYLOAD] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_LOCAL] = { .type = NLA_BINARY, },
 	[XTUN_A_CONF_REMOTE] = { .type = NLA_BINARY, },
@@ -41,6 +41,13 @@ const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_MSS + 1] = {
 	[XTUN_A_CONF_ICMP_RELAY] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
 	[XTUN_A_CONF_ICMP_MEMORY] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
 	[XTUN_A_CONF_MSS] = { .type = NLA_U32, },
+	[XTUN_A_CONF_QFI] = { .type = NLA_U8, },
+	[XTUN_A_CONF_PDU] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
+	[XTUN_A_CONF_ICOOKIE] = { .type = NLA_BINARY, },
+	[XTUN_A_CONF_OCOOKIE] = { .type = NLA_BINARY, },
+	[XTUN_A_CONF_L2SPEC] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
+	[XTUN_A_CONF_ECHO] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
+	[XTUN_A_CONF_KEEPALIVE] = { .type = NLA_U16, },
 };
 
 const struct nla_policy xtun_prefix_nl_policy[XTUN_A_PREFIX_LEN + 1] = {

@@ -52,27 +52,9 @@ def encapsulate(tunnel, inner, kind=None, outer=None, **changes):
                         pkt.GRE_PROTO, **(outer or {}))
 
 
-def inner_of(tunnel, kind="v4", **words):
-    return pkt.inner(f"eth-{kind}" if tunnel.eth else kind, **words)
-
-
-@contextlib.contextmanager
 def counts(tunnel, *names):
-    """The block moves exactly these counters by one each, delivers nothing.
-
-    A right packet follows and is awaited, after which all has been counted.
-    """
-    tunnel.delivered()
-    moved = {name: names.count(name) for name in names}
-    with tunnel.ns.moves(tunnel.dev, limit=1, **moved):
-        yield
-        right = inner_of(tunnel, data=b"the right one behind")
-        tunnel.peer.send(encapsulate(tunnel, right))
-        others = []
-        while right not in (seen := tunnel.wait_delivered()):
-            others += seen
-        others += [packet for packet in seen if packet != right]
-        ktap.eq([packet.hex() for packet in others], [], "delivered beside the right packet")
+    """Tunnel.counts() with right packets of this file."""
+    return tunnel.counts(lambda inner: encapsulate(tunnel, inner), *names)
 
 
 # ---- right packets ----
@@ -104,7 +86,7 @@ def right(bed, family, words, _, kind, changes):
     tunnel = bed.tunnel(words, family)
     changes = dict(changes)
     data = {"data": changes.pop("data")} if "data" in changes else {}
-    inner = inner_of(tunnel, kind, **data)
+    inner = tunnel.inner(kind, **data)
     with tunnel.ns.moves(tunnel.dev):
         ktap.eq(tunnel.into(encapsulate(tunnel, inner, **changes)), inner, "delivered")
 
@@ -113,30 +95,18 @@ def right(bed, family, words, _, kind, changes):
             [(family, words) for family in FAMILIES for words in (IP, ALL, ETH)])
 def outer_fragments(bed, family, words):
     tunnel = bed.tunnel(words, family)
-    inner = inner_of(tunnel, "v6", data=bytes(range(256)) * 4)
-    whole = bytes(encapsulate(tunnel, inner))
-    body, proto = (whole[20:], whole[9]) if family == "v4" else (whole[40:], whole[6])
+    inner = tunnel.inner("v6", data=bytes(range(256)) * 4)
     tunnel.delivered()
     with tunnel.ns.moves(tunnel.dev):
-        for start, end in ((0, 512), (512, len(body))):
-            tunnel.peer.send(fragment(tunnel, proto, body, start, end))
+        tunnel.fragments(encapsulate(tunnel, inner))
         ktap.eq(tunnel.wait_delivered(), [inner], "delivered")
-
-
-def fragment(tunnel, proto, body, start, end):
-    more = end < len(body)
-    if tunnel.family == "v4":
-        return tunnel.outer(body[start:end], proto, id=77, frag=start // 8,
-                            flags="MF" if more else 0)
-    header6 = pkt.IPv6ExtHdrFragment(nh=proto, offset=start // 8, m=int(more), id=77)
-    return tunnel.outer(header6 / body[start:end], 44)
 
 
 # ---- broken GRE headers ----
 
 def flipped(tunnel, byte, bit=1, **changes):
     """A packet with one bit of it wrong, counted from its end."""
-    packet = bytearray(bytes(encapsulate(tunnel, inner_of(tunnel), **changes)))
+    packet = bytearray(bytes(encapsulate(tunnel, tunnel.inner(), **changes)))
     packet[-byte] ^= bit
     return bytes(packet)
 
@@ -183,7 +153,7 @@ def bad_header(bed, name, family, _, words, changes):
     tunnel = bed.tunnel(words, family)
     outer = {key: value[family] if isinstance(value, dict) else value
              for key, value in changes.get("outer", {}).items()}
-    packet = encapsulate(tunnel, inner_of(tunnel), **{**changes, "outer": outer})
+    packet = encapsulate(tunnel, tunnel.inner(), **{**changes, "outer": outer})
     with counts(tunnel, *([] if name == "none" else [name])):
         tunnel.peer.send(packet)
 
@@ -205,7 +175,7 @@ def old_sequence(bed, family):
         arrives(tunnel, last)
         tunnel.sequence = last
         with counts(tunnel, "rx-sequence"):
-            tunnel.peer.send(encapsulate(tunnel, inner_of(tunnel), seq=old))
+            tunnel.peer.send(encapsulate(tunnel, tunnel.inner(), seq=old))
             tunnel.sequence = last
 
 
@@ -218,12 +188,12 @@ def new_sequence(bed, family):
         arrives(tunnel, number)
     tunnel.sequence = 1
     with counts(tunnel, "rx-sequence"):
-        tunnel.peer.send(encapsulate(tunnel, inner_of(tunnel), seq=0xffffffff))
+        tunnel.peer.send(encapsulate(tunnel, tunnel.inner(), seq=0xffffffff))
         tunnel.sequence = 1
 
 
 def arrives(tunnel, number):
-    inner = inner_of(tunnel, data=b"number %d" % number)
+    inner = tunnel.inner(data=b"number %d" % number)
     with tunnel.ns.moves(tunnel.dev):
         ktap.eq(tunnel.into(encapsulate(tunnel, inner, seq=number)), inner, "delivered")
 
@@ -304,7 +274,7 @@ CUT_ROWS = [(family, words, kind) for family in FAMILIES for words in HEADER
 @ktap.table("headers cut off at every byte: {1} over {0}, inner {2}", CUT_ROWS)
 def cut_headers(bed, family, words, kind):
     tunnel = bed.tunnel(words, family)
-    inner = inner_of(tunnel, kind)
+    inner = tunnel.inner(kind)
     cut_at(tunnel, inner, range(gre_length(words) + header_length(tunnel, inner)))
 
 
@@ -312,7 +282,7 @@ def cut_headers(bed, family, words, kind):
     row for row in CUT_ROWS if "eth" not in row[1] and "nvgre" not in row[1]])
 def cut_payload(bed, family, words, kind):
     tunnel = bed.tunnel(words, family)
-    inner = inner_of(tunnel, kind)
+    inner = tunnel.inner(kind)
     start = gre_length(words)
     cut_at(tunnel, inner, range(start + header_length(tunnel, inner), start + len(inner)))
 
@@ -341,7 +311,7 @@ def gre_length(words):
 def header_length(tunnel, inner):
     if tunnel.eth:
         return 14
-    return 20 if pkt.version(inner) == "v4" else 40
+    return pkt.IP_LEN[pkt.version(inner)]
 
 
 def cut_reason(tunnel, inner, length):
@@ -451,7 +421,7 @@ def route_loop(bed, family, encap):
 def too_big(bed, family, kind, name, fields):
     tunnel = bed.tunnel("encap gre key 15 frag never mtu 1500", family)
     tunnel.ns.ip(f"route replace {tunnel.remote} dev under0 mtu 1340")
-    room = 1340 - (20 if family == "v4" else 40) - 8
+    room = 1340 - pkt.IP_LEN[family] - 8
     headers = 28 if kind == "v4" else 48
     with sends_nothing(bed, tunnel, name):
         tunnel.push(pkt.inner(kind, data=bytes(room - headers + 1), **fields))

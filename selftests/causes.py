@@ -12,8 +12,8 @@ import re
 import socket
 import struct
 
-from lib import errors, ktap, net, pkt, traffic, trouble
-from lib.trouble import ALL, EACH, FAMILIES, KINDS, headers
+from lib import bed, errors, ktap, net, pkt, traffic, trouble
+from lib.trouble import ALL, EACH, FAMILIES, KINDS, OTHER_ROWS, headers
 
 # More DSCPs: of what the ingress's own filter rejects, and of what r passes on
 # the first fragment only.
@@ -39,7 +39,7 @@ class Tunnel:
         for inner, bits in (("v4", 24), ("v6", 64)):
             address = self.target(inner)
             yield net.address_line(self.dev, f"{address[:-1]}1/{bits}")
-            if self.words in trouble.ETH:
+            if bed.is_eth(self.words):
                 yield f"neigh add {address} lladdr 02:00:00:00:00:02 dev {self.dev} nud permanent"
 
 
@@ -77,9 +77,9 @@ SETTINGS = {family: settings(family) for family in FAMILIES}
 
 def no_tunnel(words, family):
     """How the kernel answers what nobody takes; tunnel4 and tunnel6 are loaded."""
-    if words == "encap ip":
-        return {"v4": (3, 3), "v6": (1, 4)}[family]
-    return {"v4": (3, 2), "v6": (4, 1)}[family]
+    if "gre" in words or "l2tp-ip" in words:
+        return {"v4": (3, 2), "v6": (4, 1)}[family]
+    return {"v4": (3, 3), "v6": (1, 4)}[family]
 
 
 class Lab:
@@ -90,7 +90,8 @@ class Lab:
         self.a, self.ingress = self.path.a, self.path.ingress
         self.tunnels = {(words, family): Tunnel(number, words, family)
                         for number, (words, family) in enumerate(
-                            ((words, family) for family in FAMILIES for words in KINDS), 1)}
+                            ((words, family) for family in FAMILIES
+                             for words in KINDS + trouble.OTHERS), 1)}
         self._filters()
         self.ingress.ip(*(line for tunnel in self.tunnels.values()
                           for line in tunnel.lines(getattr(self.ingress, tunnel.family))))
@@ -200,6 +201,14 @@ NOT_TOLD = ("a detour", "a better router", "another tunnel", "reject 3/5", "reje
 TOLD = [(family, name, words, inner) for family in FAMILIES
         for name in (*trouble.CAUSES[family], *SETTINGS[family]) if name not in NOT_TOLD
         for words in KINDS for inner in FAMILIES]
+# Each of the others over one family and with one inside, in turn.  Where there is no
+# tunnel an echo is answered as any other.
+TOLD += [(family, name, words, FAMILIES[(place + number) // 2 % 2]) for family in FAMILIES
+         for place, name in enumerate((*trouble.CAUSES[family], *SETTINGS[family]))
+         if name not in NOT_TOLD
+         for number, words in enumerate(trouble.OTHERS)
+         if (family == "v4") == ((place + number) % 2 == 0)
+         and ("icmp" not in words or name != "a peer without the tunnel")]
 
 
 @ktap.table("{1}, over {0}: a sender of {3} through {2} is told", TOLD)
@@ -207,7 +216,8 @@ def told(lab, family, name, words, inner):
     tunnel = lab.tunnels[words, family]
     dscp, outer = lab.cause(name, words, family)
     error = trouble.TOLD[family][outer][inner]
-    if name == "encaplimit 0":
+    # What an echo carries has its checksum, which the sender has left to his card.
+    if name == "encaplimit 0" or "icmp" in words:
         lab.whole_sums()
     lab.clear()
     before = lab.ingress.counters(tunnel.dev)
@@ -254,7 +264,7 @@ def narrow(lab, tunnel, inner, dscp):
 
 def full_size(ns, dst, size, **words):
     """A datagram with DF whose packet has this many bytes."""
-    header = trouble.HEADER[trouble.family(dst)] + 8
+    header = pkt.IP_LEN[trouble.family(dst)] + 8
     return trouble.Udp(ns, dst, bytes(size - header), **words)
 
 
@@ -366,7 +376,7 @@ def limits(lab, words, family, inner, last):
     lab.clear()
     sender = trouble.Udp(lab.a, tunnel.target(inner), source=source, dscp=dscp)
     sender.repeat(59)
-    ktap.wait_for(lambda: len(lab.outer_errors(tunnel)) == 60, "60 errors from the router", 3)
+    ktap.wait_for(lambda: len(lab.outer_errors(tunnel)) == 60, "60 errors from the router")
     ktap.eq({each.kind for each in lab.outer_errors(tunnel)}, {outer}, "errors from the router")
     lab.settle()
     count = len(lab.wire.errors())
@@ -414,9 +424,10 @@ def pair(lab, words, family):
     """t0 of the ingress and the egress, and through it a and b reach each other."""
     lab.cause("no route", words, family)        # nothing that is to be set up
     path = lab.path
-    for near, far, last, lan in ((path.ingress, path.egress, 1, "b"),
-                                 (path.egress, path.ingress, 2, "a")):
-        near.ip(f"link add t0 type xtun {words} local {getattr(near, family)} "
+    answers = words.replace("echo request", "echo reply")
+    for near, far, kind, last, lan in ((path.ingress, path.egress, words, 1, "b"),
+                                       (path.egress, path.ingress, answers, 2, "a")):
+        near.ip(f"link add t0 type xtun {kind} local {getattr(near, family)} "
                 f"remote {getattr(far, family)}", "link set t0 up",
                 net.address_line("t0", f"10.9.0.{last}/24"),
                 net.address_line("t0", f"fd00:9::{last}/64"),
@@ -424,7 +435,12 @@ def pair(lab, words, family):
                 *(f"route add {prefix} via {gateway}" for prefix, gateway in zip(
                     path.LANS[lan], (f"10.9.0.{3 - last}", f"fd00:9::{3 - last}"))))
         ktap.defer(near.ip, "link del t0")
-    # Whoever has to ask for neighbours has done so.
+    if bed.is_eth(words):
+        # Nobody asks for these later, when errors are counted.
+        for near, far, last in ((path.ingress, path.egress, 2), (path.egress, path.ingress, 1)):
+            near.ip(*(f"neigh replace {address} lladdr {far.mac('t0').hex(':')} dev t0 "
+                      "nud permanent" for address in (f"10.9.0.{last}", f"fd00:9::{last}")))
+    # Whoever has to ask for others has done so.
     for inner in FAMILIES:
         ktap.true(traffic.ping(path.a, getattr(path.b, inner)), "a reply from b")
 
@@ -444,7 +460,8 @@ HOPS = {"ttl 64": ("own", "egress", "b"), "ttl inherit": ("own", "own", "b"),
 
 
 @ktap.table("{0} over {1}: traceroute shows where {3} ends, {2}", [
-    (*row, ttl, inner) for row in EACH for ttl in HOPS for inner in FAMILIES])
+    *((*row, ttl, inner) for row in EACH for ttl in HOPS for inner in FAMILIES),
+    *((*row, "ttl inherit", FAMILIES[number // 2 % 2]) for number, row in enumerate(OTHER_ROWS))])
 def hops(lab, words, family, ttl, inner):
     pair(lab, words, family)
     lab.ingress.ip(f"link set t0 type xtun {ttl}")
@@ -469,7 +486,8 @@ def marks(lab, family, name, sign, words, inner):
 
 
 @ktap.table("{0} over {1}: tracepath finds the path MTU of {2}", [
-    (*row, inner) for row in EACH for inner in FAMILIES])
+    *((*row, inner) for row in EACH for inner in FAMILIES),
+    *((*row, FAMILIES[number // 2 % 2]) for number, row in enumerate(OTHER_ROWS))])
 def tracepath(lab, words, family, inner):
     pair(lab, words, family)
     ktap.defer(lab.path.narrow, 1500)
@@ -482,7 +500,7 @@ def tracepath(lab, words, family, inner):
 # ---- a path that widens again, and two paths ----
 
 @ktap.table("{0} over {1}: TCP uses a path that narrows, and that widens again", [
-    ("encap ip", "v4"), (ALL, "v6")])
+    ("encap ip", "v4"), (ALL, "v6"), *OTHER_ROWS[::3]])
 def widens(lab, words, family):
     path = lab.path
     for ns in (path.a, path.ingress):
@@ -672,7 +690,7 @@ def in_tree(lab, words, family, inner, name):
     traffic.receive_errors(sock)
     trouble.mark(sock, dscp)
     sock.connect((target, 9))
-    size = lab.ingress.mtu("other") - trouble.HEADER[inner] - 8 if name == "a narrow link" else 10
+    size = lab.ingress.mtu("other") - pkt.IP_LEN[inner] - 8 if name == "a narrow link" else 10
 
     def is_told():
         try:
@@ -681,7 +699,7 @@ def in_tree(lab, words, family, inner, name):
             return error.errno
         return None
     with lab.ingress.moves(tunnel.dev):
-        seen = ktap.wait_for(is_told, "an error", 3)
+        seen = ktap.wait_for(is_told, "an error")
     if name == "a narrow link":
         ktap.eq(seen, errno.EMSGSIZE, "errno")
         ktap.eq(lab.ingress.path_mtu(peer), trouble.NARROW, "path MTU")

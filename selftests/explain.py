@@ -177,8 +177,9 @@ def not_taken(lab, family):
     path = lab.tunnel(GRE, family)
     path.egress.ip(f"link set {DEV} type xtun key 8")
     no_reply(path)
+    # In which words depends on whether its kernel has another driver for GRE.
     names(path.ingress, path.b.v4, "not-taken", "does not take", "key 7",
-          getattr(path.egress, family), {"v4": "protocol unreachable", "v6": "protocol unknown"}[family])
+          f"{getattr(path.egress, family)} says ")
 
 
 @ktap.case("the peer sends with another key")
@@ -189,6 +190,29 @@ def other_key(lab):
         sock = traffic.udp(path.b, family=socket.AF_INET)
         sock.sendto(b"x", (path.a.v4, 9))
     names(path.ingress, path.b.v4, "other-key", "keys of the ends", "key 7", "rx-other-key 1")
+
+
+GTP = "encap gtp key 5"
+
+
+@ktap.case("the peer says that it has no such tunnel")
+def no_such(lab):
+    path = lab.tunnel(GTP)
+    path.egress.ip(f"link set {DEV} type xtun ikey 6")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "not-taken", "says that it has no tunnel", "key 5",
+          "err-unknown-key")
+
+
+@ktap.case("the peer sends from another address")
+def other_peer(lab):
+    path = lab.tunnel(GTP)
+    path.ingress.ip(f"link set {DEV} type xtun remote 198.51.100.77")
+    with path.ingress.moves(DEV, rx_other_peer=1):
+        sock = traffic.udp(path.b, family=socket.AF_INET)
+        sock.sendto(b"x", (path.a.v4, 9))
+    names(path.ingress, path.b.v4, "other-peer", "another address than 198.51.100.77", "key 5",
+          "rx-other-peer 1")
 
 
 @ktap.case("a filter of this host drops outer packets")

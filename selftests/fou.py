@@ -3,31 +3,23 @@
 # IP packets in UDP (as FOU and bareudp have them), frames by GRE in UDP (RFC 8086): see
 # lib/inudp.py.
 from lib import inudp, ktap, net, peers, pkt, traffic
-from lib.peers import BOTH, Pair
+from lib.peers import BOTH
 
-MODULES = ["fou", "fou6", "ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre"]
-
-ENCAP = "encap fou encap-sport auto encap-dport {port} {csum}"
-# By underlay: port of b, what it takes there and how, the family inside.
+# By underlay and payload: the protocol that the driver takes at its port, its device.
 KINDS = {"v4": {"v4": ("4", "ipip"), "v6": ("41", "sit"), "eth": ("47", "gretap")},
          "v6": {"v4": ("4", "ip6tnl mode ipip6 encaplimit none"),
                 "v6": ("41", "ip6tnl mode ip6ip6 encaplimit none"),
                 "eth": ("47", "ip6gretap encaplimit none")}}
-CSUM = {("", "v4"): "encap-csum", ("", "v6"): "encap-udp6-csum",
-        (" noudpcsum", "v4"): "noencap-csum", (" noudpcsum", "v6"): "noencap-udp6-csum"}
 
 
 def pairs():
     for family in BOTH:
-        for inside, (proto, kind) in KINDS[family].items():
-            for words in ("", " noudpcsum"):
-                port = 5555 if inside != "eth" else 4754
-                option = "-6 " if family == "v6" else ""
-                payload = "payload eth" if inside == "eth" else f"dport {port}"
-                encap = ENCAP.format(port=port, csum=CSUM[words, family])
-                yield Pair(family, f"encap fou {payload}{words}",
-                           [(f"{kind} {encap}", BOTH if inside == "eth" else (inside,))],
-                           [f"{option}fou add port {port} ipproto {proto}"])
+        for inside, (proto, device) in KINDS[family].items():
+            eth = inside == "eth"
+            port = 4754 if eth else 5555
+            yield from inudp.fou_pairs(
+                family, "encap fou payload eth" if eth else f"encap fou dport {port}", device,
+                BOTH if eth else (inside,), port, f"ipproto {proto}")
 
 
 def header(payload, kind, gre=None):
@@ -57,15 +49,11 @@ BROKEN = [
 
 def holder(family, port):
     """The in-tree driver at a port, and what its module is called."""
-    option = "-6 " if family == "v6" else ""
-    return [f"{option}fou add port {port} ipproto 4"], "[fou]"
+    return [inudp.fou_port(family, port, "ipproto 4")], "[fou]"
 
 
 def beside(family):
-    option, driver = {"v4": ("", "ipip"), "v6": ("-6 ", "ip6tnl mode ipip6 encaplimit none")}[family]
-    return [f"{option}fou add port 9999 ipproto 4",
-            f"link add h0 type {driver} local {{local}} remote {{remote}} encap fou "
-            "encap-sport auto encap-dport 9999"]
+    return inudp.fou_beside(family, "fou", "ipproto 4")
 
 
 FORM = inudp.Form(
@@ -73,8 +61,8 @@ FORM = inudp.Form(
     words={IP: {}, "dport 5556 noudpcsum": {}, "dport 5557 sport 4000": {}, ETH: {}},
     port=lambda words: int(words.split()[1]) if "dport" in words else 4754,
     header=header, length=lambda words, kind: 4 if "eth" in words else 0, broken=BROKEN,
-    modules=MODULES, pairs=list(pairs()), layers=lambda words: ":gre" if "eth" in words else None, holder=holder,
-    beside=beside)
+    modules=inudp.FOU_MODULES, pairs=list(pairs()),
+    layers=lambda words: ":gre" if "eth" in words else None, holder=holder, beside=beside)
 
 inudp.register(FORM)
 
@@ -94,7 +82,7 @@ if net.has_module("bareudp"):
         for inside, bits in (("v4", 32), ("v6", 128)):
             ours, theirs, _ = peers.INNER[inside]
             b.ip(net.address_line("t0", f"{theirs}/{bits}"),
-                 f"route add {ours}/{bits} encap {tunnel} id 0 src {far} dst {near} dev t0")
+                 f"route add {ours}/{bits} encap {tunnel} id 0 src {far} dst {near} csum dev t0")
             for src, dst, address in ((a, b, theirs), (b, a, ours)):
                 ktap.true(traffic.ping(src, address), f"ping {address}")
                 traffic.udp_crosses(src, dst, address, 1200)

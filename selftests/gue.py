@@ -2,25 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 # Generic UDP Encapsulation (draft-ietf-intarea-gue): see lib/inudp.py.
 from lib import inudp, ktap, pkt
-from lib.peers import BOTH, Pair
+from lib.peers import BOTH
 
-MODULES = ["fou", "fou6", "ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre"]
-
-ENCAP = "encap gue encap-sport auto encap-dport {port} {csum}"
 KINDS = {"v4": {"ip": "sit mode any", "eth": "gretap"},
          "v6": {"ip": "ip6tnl mode any encaplimit none", "eth": "ip6gretap encaplimit none"}}
-CSUM = {("", "v4"): "encap-csum", ("", "v6"): "encap-udp6-csum",
-        (" noudpcsum", "v4"): "noencap-csum", (" noudpcsum", "v6"): "noencap-udp6-csum"}
 
 
 def pairs():
     for family in BOTH:
-        for payload, kind in KINDS[family].items():
-            for words in ("", " noudpcsum"):
-                option = "-6 " if family == "v6" else ""
-                encap = ENCAP.format(port=6080, csum=CSUM[words, family])
-                yield Pair(family, f"encap gue payload {payload}{words}",
-                           [(f"{kind} {encap}", BOTH)], [f"{option}fou add port 6080 gue"])
+        for payload, device in KINDS[family].items():
+            yield from inudp.fou_pairs(family, f"encap gue payload {payload}", device, BOTH, 6080,
+                                       "gue")
 
 
 PROTOCOL = {"v4": 4, "v6": 41, "eth": 47}
@@ -67,15 +59,11 @@ BROKEN = [
 
 def holder(family, port):
     """The in-tree driver at a port, and what its module is called."""
-    option = "-6 " if family == "v6" else ""
-    return [f"{option}fou add port {port} gue"], "[fou]"
+    return [inudp.fou_port(family, port, "gue")], "[fou]"
 
 
 def beside(family):
-    option, driver = {"v4": ("", "ipip"), "v6": ("-6 ", "ip6tnl mode ipip6 encaplimit none")}[family]
-    return [f"{option}fou add port 9999 gue",
-            f"link add h0 type {driver} local {{local}} remote {{remote}} encap gue "
-            "encap-sport auto encap-dport 9999"]
+    return inudp.fou_beside(family, "gue", "gue")
 
 
 FORM = inudp.Form(
@@ -83,7 +71,7 @@ FORM = inudp.Form(
     words={IP: {}, "dport 6083 noudpcsum": {}, "dport 6084 sport 4000": {}, ETH: {}},
     port=lambda words: int(words.split()[1]) if "dport" in words else 6080,
     header=header, length=lambda words, kind: 8 if "eth" in words else 4, broken=BROKEN,
-    modules=MODULES, pairs=list(pairs()), layers=lambda words: None, holder=holder,
+    modules=inudp.FOU_MODULES, pairs=list(pairs()), layers=lambda words: None, holder=holder,
     beside=beside)
 
 inudp.register(FORM)

@@ -109,6 +109,10 @@ def learned(lab, family):
     for word in (f"{ROUTER[family]} told an MTU of 1400", "path MTU 1400 of 1500, for ",
                  f"up to {1400 - overhead} bytes fit", "1 error, the last "):
         ktap.contains(text, word, "tunctl path")
+    # Other words do not change the path.
+    path.ingress.ip(f"link set {DEV} type xtun ttl 63")
+    ktap.holds(known(path.ingress), {"mtu": 1400, "learned-mtu": 1400, "errors": 1},
+               "after a change of the tunnel")
     # What the kernel forgets is still told, and told to be no more in force.
     path.ingress.check("ip", family.replace("v", "-"), "route", "flush", "cache")
     ktap.holds(known(path.ingress), {"mtu": 1500, "learned-mtu": 1400, "expires": None},

@@ -32,7 +32,7 @@ def setup():
 
 def header(sent):
     """Bytes of the outer IP header."""
-    return 20 if sent.tunnel.family == "v4" else 40
+    return pkt.IP_LEN[sent.tunnel.family]
 
 
 def short(sent, length=SHORT):
@@ -71,9 +71,7 @@ def another(sent):
 @ktap.table("icmp-memory on, {0} over {1}: {2} is told whatever the quote's length", ENCAPS)
 def lengths(bench, words, family, sender):
     tunnel = bench.tunnel(f"{words} {ON}", family)
-    sent = bench.send(tunnel, sender)
-    for length in range(SHORT, len(sent.outer) - header(sent) + 1):
-        quote = short(sent, length)
+    for sent, quote in bench.quotes(tunnel, sender):
         told_some(sent, bench.answers(tunnel, unreachable(sent, quote)),
                   len(quote) - sent.overhead)
 
@@ -94,7 +92,7 @@ def found(bench, make):
 @ktap.table("icmp-memory on, {0} over {1}: the flow that failed is told ({2})", ENCAPS)
 def flow(bench, words, family, sender):
     tunnel = bench.tunnel(f"{words} {ON}", family)
-    found(bench, lambda number: bench.send(tunnel, sender, sport=1000 + number))
+    found(bench, lambda number: bench.send(tunnel, sender, sport=pkt.PORTS[number]))
 
 
 @ktap.table("icmp-memory on, {0} over v4: the echo request that failed is told ({1})", [
@@ -187,8 +185,8 @@ def armed(bench, words, family, sender):
                   unreachable(sent, another(sent)[:header(sent) + SHORT]))
     # Many in a jiffy.  Some share a place in the memory.
     bench.bed.peer.drain()
-    for number in range(BURST):
-        tunnel.push(with_port(sent, 2000 + number))
+    for port in pkt.PORTS[:BURST]:
+        tunnel.push(with_port(sent, port))
     seen = [bench.bed.peer.recv(tunnel.is_mine, "a packet of many") for _ in range(BURST)]
     told = bench.answers(tunnel, *(
         unreachable(sent, outer[:header(sent) + SHORT]) for outer in seen))
@@ -363,12 +361,12 @@ def forged(bench, words, family, sender, _, change):
 # Flows that differ from the one of bench.send(); number: which of them.
 FLOWS = {
     "source": lambda bench, tunnel, kind, number: {
-        "src": bench.lan.address(kind)[:-1] + str(10 + number)},
+        "src": bench.lan.address(kind)[:-1] + str(10 + 23 * number)},
     "destination": lambda bench, tunnel, kind, number: {
-        "dst": bench.network(tunnel, kind) + str(10 + number)},
+        "dst": bench.network(tunnel, kind) + str(10 + 23 * number)},
     "protocol": lambda bench, tunnel, kind, number: {"proto": 200 + number},
-    "source port": lambda bench, tunnel, kind, number: {"sport": 1000 + number},
-    "destination port": lambda bench, tunnel, kind, number: {"dport": 1000 + number},
+    "source port": lambda bench, tunnel, kind, number: {"sport": pkt.PORTS[number]},
+    "destination port": lambda bench, tunnel, kind, number: {"dport": pkt.PORTS[number]},
 }
 NEAR = 128      # identifications that pass for those of segments
 
@@ -532,7 +530,7 @@ def segments(bench, tunnel, sender):
         kind, *ends, pkt.TCP(sport=40000, dport=80, flags="A", chksum=0) /
         random.Random(3).randbytes(SEGMENT * COUNT), **({"flags": "DF"} if kind == "v4" else {})))
     body, link = errors.split(tunnel, inner)
-    start = len(link) + {"v4": 20, "v6": 40}[kind]
+    start = len(link) + pkt.IP_LEN[kind]
     ends = body[12:20] if kind == "v4" else body[8:40]
     # The sum of the pseudo header, for a card to go on with.
     inner = put(inner, start + 16, struct.pack("!H", pkt.ones_sum(
@@ -710,6 +708,20 @@ def garbage(bench, words, family, sender, mode):
         about(sent, *chance.choice(kinds[family]), rest=chance.randrange(1 << 32), quote=quote)
         for quote in quotes))
     sane(bench, tunnel, sent)
+
+
+@ktap.table("of 70 tunnels between two addresses over {0}, each is known by the key it sends",
+            FAMILIES)
+def many(bench, family):
+    words = "encap gre icmp-memory off ikey {} okey {}"
+    first = bench.tunnel(words.format(1000, 2000), family)
+    ns, names = first.ns, [f"more{number}" for number in range(70)]
+    ns.ip(*(line for number, name in enumerate(names) for line in (
+        f"link add {name} type xtun {words.format(1001 + number, 2001 + number)} "
+        f"local {first.local} remote {first.remote}", f"link set {name} up")))
+    ktap.defer(ns.ip, *(f"link del {name}" for name in names))
+    sent = bench.send(first, "IPv4")
+    sent.told(bench.answers(first, unreachable(sent)), errors.HOST[sent.kind])
 
 
 ktap.main(setup)

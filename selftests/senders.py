@@ -8,8 +8,8 @@
 import socket
 import struct
 
-from lib import capture, errors, ktap, net, pkt, traffic, trouble
-from lib.trouble import EACH, FAMILIES, KINDS
+from lib import bed, capture, errors, ktap, net, pkt, traffic, trouble
+from lib.trouble import EACH, FAMILIES, KINDS, OTHER_ROWS
 
 PEERS = {family: trouble.peer(family, 1) for family in FAMILIES}
 
@@ -113,7 +113,7 @@ class Lab:
 
 def peer_lines(words, targets, dev):
     """Neighbours, where there are any, that nobody has to ask for."""
-    if words not in trouble.ETH:
+    if not bed.is_eth(words):
         return []
     return [f"neigh replace {address} lladdr {FAR_MAC} dev {dev} nud permanent"
             for address in targets.values()]
@@ -332,13 +332,28 @@ def rows():
     """Those of one scene with the same tunnel follow each other."""
     for scene in SCENES:
         for words in KINDS:
-            if "bridge" in scene and words not in trouble.ETH:
+            if "bridge" in scene and not bed.is_eth(words):
                 continue
             for family in FAMILIES:
                 for name in (place for which, place in PLACES if which == scene):
                     for cause in CAUSES:
                         for inner in FAMILIES:
                             yield scene, name, words, family, cause, inner
+        yield from other_rows(scene)
+
+
+# For the other encapsulations, one in each scene.
+OTHERS_PLACES = {"plain": "routed", "masquerade": "hidden", "moved": "routed", "VRF": "routed",
+                 "bridge": "bridged"}
+
+
+def other_rows(scene):
+    if scene not in OTHERS_PLACES:
+        return
+    for words, family in OTHER_ROWS:
+        if scene != "bridge" or bed.is_eth(words):
+            for number, cause in enumerate(CAUSES):
+                yield scene, OTHERS_PLACES[scene], words, family, cause, FAMILIES[number % 2]
 
 
 @ktap.table("{0}: {4}: a sender of {5}, {1}, through {2} over {3}", list(rows()))
@@ -354,7 +369,7 @@ def told(lab, scene, name, words, family, cause, inner):
         error = trouble.TOO_BIG[inner]
         lab.underlay.forget(family)
         lab.scene.forget()
-        data = bytes(1500 - longer - trouble.HEADER[inner] - 8)
+        data = bytes(1500 - longer - pkt.IP_LEN[inner] - 8)
         senders = [trouble.Udp(place.ns, target, data, "probe", **options)]
     else:
         if cause == "a TTL that runs out":
@@ -485,7 +500,7 @@ def limits(lab, words, family, inner, last):
                          dscp=trouble.DSCP[family]["no route"])
     sender.repeat(59)
     ktap.wait_for(lambda: lab.ingress.counters("t0")["err-relayed"] == before + 60,
-                  "60 errors from the router", 3)
+                  "60 errors from the router")
     ktap.true(traffic.ping(lab.a, "10.1.0.1"), "a reply from the ingress")
     count = len(place.wire.errors())
     ktap.true(0 < count <= 20, f"few errors for the sender: {count}")

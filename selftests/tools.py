@@ -212,7 +212,7 @@ def no_talking(_):
 @ktap.case("help knows every word that ip link help has")
 def words_of_help(bench):
     by_ip = bench.ns.run("ip", "link", "help", "xtun")
-    words = re.findall(r"^  ([a-z][a-z-]*)", by_ip.stderr + by_ip.stdout, re.M)
+    words = re.findall(r"^  ([a-z][a-z0-9-]*)", by_ip.stderr + by_ip.stdout, re.M)
     words = [word for word in words if word != "ip"]
     ktap.true({"encap", "key", "ttl", "allow", "encaplimit", "mss"} <= set(words), "ip link help")
     said = bench.ns.run("sh", text="".join(f"tunctl help {word} || echo no {word}\n"

@@ -27,9 +27,6 @@ def pairs():
                        [(f"vxlan {others} dev under0", BOTH)])
 
 
-PAIRS = list(pairs())
-
-
 # First byte of the header, and what GPE says is inside.
 VNI, NEXT, GROUP = 0x08, 0x04, 0x80
 GPE = {"v4": 1, "v6": 2, "eth": 3}
@@ -83,7 +80,8 @@ FORM = inudp.Form(
            "key 9 sport 4000": {"key": 9}, IP: {"key": 8, "gpe": True}},
     port=lambda words: 4790 if "payload ip" in words else 4789,
     header=header, length=lambda words, kind: 8, broken=BROKEN, modules=MODULES,
-    pairs=list(pairs()), layers=lambda words: "" if "payload ip" in words else ":vxlan", holder=holder, beside=beside)
+    pairs=list(pairs()), layers=lambda words: "" if "payload ip" in words else ":vxlan",
+    holder=holder, beside=beside)
 
 inudp.register(FORM)
 ktap.main(lambda: inudp.Stage(FORM))

@@ -10,6 +10,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
+#include <net/gso.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
 #include <net/ndisc.h>
@@ -95,21 +96,20 @@ static unsigned int xtun_hook_quote(struct sk_buff *skb,
  * Errors go on to all others who want them, but for those about our packets
  * that are not to be believed: in-tree drivers believe whatever is quoted.
  */
-static unsigned int xtun_hook_icmp(struct sk_buff *skb,
-				   const struct xtun_hooked *p)
+static unsigned int xtun_hook_error(struct sk_buff *skb,
+				    const struct xtun_hooked *p,
+				    const struct xtun_icmp *icmp,
+				    unsigned int quote)
 {
 	enum xtun_verdict verdict;
-	struct xtun_icmp icmp;
-	unsigned int quote;
 
-	quote = xtun_hook_quote(skb, p, &icmp);
-	if (!quote || !xtun_icmp_csum_ok(skb, p))
+	if (!xtun_icmp_csum_ok(skb, p))
 		return NF_ACCEPT;
 
 	/* What a queue to user space gives back comes in process context. */
 	local_bh_disable();
 	__skb_pull(skb, quote);
-	verdict = xtun_err(skb, XTUN_TAP_HOOK, p->family, &icmp);
+	verdict = xtun_err(skb, XTUN_TAP_HOOK, p->family, icmp);
 	__skb_push(skb, quote);
 	local_bh_enable();
 	return verdict == XTUN_ERR_FALSE ? NF_DROP : NF_ACCEPT;
@@ -129,25 +129,13 @@ static bool xtun_confirm(struct sk_buff *skb)
 	return !hook || hook->confirm(skb) == NF_ACCEPT;
 }
 
-/*
- * Several outer UDP packets in one, as a program or a card may hand them down: UDP
- * cuts them for our socket. In those that GRO has merged, the inner are several.
- */
-static bool xtun_hook_several(const struct sk_buff *skb,
-			      const struct xtun_hooked *p)
-{
-	return p->proto == IPPROTO_UDP && skb_is_gso(skb) &&
-	       !(skb_shinfo(skb)->gso_type & XTUN_GSO_UDP_TUNNEL);
-}
-
-static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p)
+static unsigned int xtun_hook_packet(struct sk_buff *skb,
+				     const struct xtun_hooked *p)
 {
 	enum xtun_reason reason;
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 
-	if (unlikely(xtun_hook_several(skb, p)))
-		return NF_ACCEPT;
 	conf = xtun_rcv_find(skb, XTUN_TAP_HOOK, p->family, p->proto,
 			     p->offset, &h, &reason);
 	if (!conf)
@@ -165,6 +153,106 @@ static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p)
 	return NF_STOLEN;
 }
 
+/*
+ * GRO may merge datagrams that have only addresses and ports in common, unless a
+ * tunnel's socket is on the port, and a program may hand them down so: each of
+ * them is a packet of its own.
+ */
+static bool xtun_hook_merged(struct sk_buff *skb, const struct xtun_hooked *p,
+			     struct xtun_match *match)
+{
+	unsigned int type = skb_shinfo(skb)->gso_type;
+
+	return type & SKB_GSO_UDP_L4 && !(type & XTUN_GSO_UDP_TUNNEL) &&
+	       xtun_wire_find(skb, p->offset, p->proto, false, match);
+}
+
+/* One that is for others goes on from here, all hooks but one behind it. */
+static void xtun_hook_one(struct sk_buff *skb, const struct xtun_hooked *p,
+			  int transport, const struct nf_hook_state *state)
+{
+	skb_mark_not_on_list(skb);
+	__skb_pull(skb, skb_network_offset(skb));
+	skb_set_transport_header(skb, transport);
+	/* It was verified before it was merged, and 6.1 forgets that. */
+	if (skb->ip_summed == CHECKSUM_NONE)
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	if (xtun_hook_packet(skb, p) != NF_ACCEPT)
+		return;
+	if (xtun_confirm(skb))
+		state->okfn(state->net, state->sk, skb);
+	else
+		kfree_skb(skb);
+}
+
+/*
+ * Nobody knows any more how many they were, and what is left of them is not to be
+ * looked into; only who has sent them is sure.
+ */
+static unsigned int xtun_hook_lost(struct sk_buff *skb,
+				   struct xtun_match *match)
+{
+	const struct xtun_conf *conf;
+
+	xtun_route_addrs(skb, match);
+	conf = xtun_lookup_ends(match);
+	if (!conf)
+		return NF_DROP;
+	xtun_drop(conf->tun, skb, XTUN_RX_NO_MEMORY);
+	return NF_STOLEN;
+}
+
+static unsigned int xtun_hook_cut(struct sk_buff *skb,
+				  const struct xtun_hooked *p,
+				  struct xtun_match *match,
+				  const struct nf_hook_state *state)
+{
+	int transport = skb_transport_offset(skb);
+	int mac = -skb_mac_offset(skb);
+	struct sk_buff *list, *next;
+
+	__skb_push(skb, mac);
+	list = __skb_gso_segment(skb, NETIF_F_SG | NETIF_F_IP_CSUM |
+				 NETIF_F_IPV6_CSUM, false);
+	if (IS_ERR_OR_NULL(list))
+		return xtun_hook_lost(skb, match);
+	consume_skb(skb);
+	skb_list_walk_safe(list, skb, next)
+		xtun_hook_one(skb, p, transport, state);
+	return NF_STOLEN;
+}
+
+static unsigned int xtun_hook_split(struct sk_buff *skb,
+				    const struct xtun_hooked *p,
+				    const struct nf_hook_state *state)
+{
+	struct xtun_match match = { .net = state->net, .family = p->family };
+	unsigned int verdict;
+
+	if (likely(!skb_is_gso(skb) || p->proto != IPPROTO_UDP ||
+		   !xtun_hook_merged(skb, p, &match)))
+		return xtun_hook_packet(skb, p);
+
+	/* What a queue to user space gives back comes in process context. */
+	local_bh_disable();
+	verdict = xtun_hook_cut(skb, p, &match, state);
+	local_bh_enable();
+	return verdict;
+}
+
+/* ICMP that is no error may be an echo that carries something. */
+static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p,
+			      const struct nf_hook_state *state)
+{
+	struct xtun_icmp icmp;
+	unsigned int quote = 0;
+
+	if (xtun_is_icmp(p))
+		quote = xtun_hook_quote(skb, p, &icmp);
+	return quote ? xtun_hook_error(skb, p, &icmp, quote) :
+		       xtun_hook_split(skb, p, state);
+}
+
 static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 			       const struct nf_hook_state *state)
 {
@@ -174,9 +262,7 @@ static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 		.offset = ip_hdrlen(skb),
 	};
 
-	if (xtun_is_icmp(&p))
-		return xtun_hook_icmp(skb, &p);
-	return xtun_hook(skb, &p);
+	return xtun_hook(skb, &p, state);
 }
 
 /*
@@ -214,9 +300,7 @@ static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
 
 	if (!xtun_find6(skb, &p))
 		return NF_ACCEPT;
-	if (xtun_is_icmp(&p))
-		return xtun_hook_icmp(skb, &p);
-	return xtun_hook(skb, &p);
+	return xtun_hook(skb, &p, state);
 }
 
 /*
@@ -296,7 +380,7 @@ void xtun_hook_put(const struct xtun_conf *conf)
 }
 
 const struct xtun_carrier xtun_hook_carrier = {
-	.taps = XTUN_TAP_HOOK,
+	.tap = XTUN_TAP_HOOK,
 	.get = xtun_hook_get,
 	.put = xtun_hook_put,
 };

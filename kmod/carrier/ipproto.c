@@ -94,7 +94,7 @@ static void xtun_ipproto_put(const struct xtun_conf *conf)
 }
 
 const struct xtun_carrier xtun_ipproto_carrier = {
-	.taps = XTUN_TAP_CHAIN,
+	.tap = XTUN_TAP_CHAIN,
 	.get = xtun_ipproto_get,
 	.put = xtun_ipproto_put,
 };

@@ -35,6 +35,9 @@ struct xtun_port {
 	struct rcu_head rcu;
 };
 
+/* Hosts without such ports do not look for them. */
+DEFINE_STATIC_KEY_FALSE(xtun_udp_key);
+
 static struct hlist_head *xtun_port_bucket(struct xtun_net *xn, u8 family,
 					   __be16 port)
 {
@@ -55,52 +58,52 @@ static struct xtun_port *xtun_port_find(const struct net *net, u8 family,
 	return NULL;
 }
 
-/**
- * xtun_udp_any() - is there a UDP port that tunnels use?
- * @net: underlay
- * @family: AF_INET or AF_INET6
- *
- * Context: any.
- * Return: whether there is.
- */
-bool xtun_udp_any(const struct net *net, u8 family)
+static const struct xtun_wire *xtun_port_wire(const struct net *net, u8 family,
+					      __be16 port)
 {
-	return READ_ONCE(xtun_net(net)->n_ports[family == AF_INET6]);
+	const struct xtun_port *p = xtun_port_find(net, family, port);
+
+	return p ? READ_ONCE(p->wire) : NULL;
 }
 
 /**
- * xtun_udp_wire() - find what a UDP packet carries
+ * xtun_udp_wire() - find what the packets of a UDP port carry
  * @net: underlay
  * @family: AF_INET or AF_INET6
- * @hdr: its UDP header
- * @sent: this host has sent it, else it arrives here
- * @port: gets the port of this host, by which tunnels are found
- *
- * Most encapsulations use one port at both ends, and send from many.
+ * @port: a port of this host, where tunnels listen
  *
  * Context: RCU.
  * Return: the form of what follows, or NULL.
  */
 const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
-				      const u8 *hdr, bool sent, __be16 *port)
+				      __be16 port)
 {
-	const struct udphdr *uh = (const struct udphdr *)hdr;
-	const struct xtun_wire *wire;
-	const struct xtun_port *p;
+	return xtun_udp_any(net, family) ? xtun_port_wire(net, family, port) :
+					   NULL;
+}
 
-	if (!xtun_udp_any(net, family))
-		return NULL;
-	p = xtun_port_find(net, family, uh->dest);
-	wire = p ? READ_ONCE(p->wire) : NULL;
-	if (sent && (!wire || wire->pair)) {
-		p = xtun_port_find(net, family, uh->source);
-		wire = p ? READ_ONCE(p->wire) : NULL;
-		if (wire && !wire->pair)
-			wire = NULL;
-	}
-	if (wire)
-		*port = p->port;
-	return wire;
+/**
+ * xtun_udp_wires() - find what a UDP packet that this host has sent may carry
+ * @net: underlay
+ * @family: AF_INET or AF_INET6
+ * @uh: its UDP header
+ * @wires: gets the forms
+ *
+ * Most encapsulations use one port at both ends, and send from many.
+ *
+ * Context: RCU.
+ * Return: false when it carries nothing of xtun's.
+ */
+bool xtun_udp_wires(const struct net *net, u8 family, const struct udphdr *uh,
+		    struct xtun_udp_wires *wires)
+{
+	wires->here = xtun_port_wire(net, family, uh->source);
+	if (wires->here && !wires->here->pair)
+		wires->here = NULL;
+	wires->there = xtun_port_wire(net, family, uh->dest);
+	if (wires->there && wires->there->pair)
+		wires->there = NULL;
+	return wires->here || wires->there;
 }
 
 /* ---- merging what arrives ---- */
@@ -118,7 +121,10 @@ static const u8 *xtun_gro_try(struct sk_buff *skb, const struct xtun_wire *wire,
 	const u8 *hdr = skb_gro_header(skb, off + len, off);
 
 	memset(h, 0, sizeof(*h));
-	return hdr && !wire->parse(hdr, len, IPPROTO_UDP, h) ? hdr : NULL;
+	if (!hdr || wire->parse(hdr, len, IPPROTO_UDP, h))
+		return NULL;
+	/* Of a merged packet nobody knows any more whether it said the truth. */
+	return h->end && h->end != skb_gro_len(skb) ? NULL : hdr;
 }
 
 /* Reads the header at the GRO offset; NULL when packets cannot be merged. */
@@ -136,21 +142,29 @@ static const u8 *xtun_gro_header(struct sk_buff *skb,
 	return hdr;
 }
 
-/* Without a header the versions of what is inside have to be the same. */
-static bool xtun_gro_differs(const u8 *one, const u8 *other, unsigned int len)
+/*
+ * Does a packet that is held, and so has an inner header of its kind, begin with
+ * something else than this header and a packet of this kind? IPv4 does not look
+ * at versions.
+ */
+static bool xtun_gro_differs(const u8 *held, const u8 *hdr,
+			     const struct xtun_hdr *h)
 {
-	return len ? memcmp(one, other, len) : (*one ^ *other) & 0xf0;
+	if (memcmp(held, hdr, h->len))
+		return true;
+	return h->payload == XTUN_PAYLOAD_IP &&
+	       held[h->len] >> 4 != (h->proto == htons(ETH_P_IP) ? 4 : 6);
 }
 
 static void xtun_gro_compare(struct list_head *head, const struct sk_buff *skb,
-			     const u8 *hdr, unsigned int len)
+			     const u8 *hdr, const struct xtun_hdr *h)
 {
 	unsigned int off = skb_gro_offset(skb);
 	struct sk_buff *p;
 
 	list_for_each_entry(p, head, list) {
 		if (NAPI_GRO_CB(p)->same_flow &&
-		    xtun_gro_differs(p->data + off, hdr, len))
+		    xtun_gro_differs(p->data + off, hdr, h))
 			NAPI_GRO_CB(p)->same_flow = 0;
 	}
 }
@@ -172,7 +186,7 @@ static struct sk_buff *xtun_gro_receive(struct sock *sk, struct list_head *head,
 	if (!inner)
 		goto out;
 
-	xtun_gro_compare(head, skb, hdr, h.len);
+	xtun_gro_compare(head, skb, hdr, &h);
 	skb_gro_pull(skb, h.len);
 	skb_gro_postpull_rcsum(skb, hdr, h.len);
 	pp = call_gro_receive(inner->callbacks.gro_receive, head, skb);
@@ -202,25 +216,44 @@ static int xtun_gro_complete(struct sock *sk, struct sk_buff *skb, int nhoff)
 
 /* ---- ports ---- */
 
-/*
- * What the hook has left. Most of it is for no tunnel, and nobody else has the
- * port; but packets that came as several in one have been cut since.
- */
+/* Its checksum has been verified, and that it is not longer than it says. */
+static void xtun_udp_stray(struct sock *sk, struct sk_buff *skb,
+			   const struct xtun_port *port)
+{
+	const struct xtun_wire *wire = READ_ONCE(port->wire);
+	struct xtun_stray s = {
+		.skb = skb,
+		.match = {
+			.net = sock_net(sk),
+			.family = sk->sk_family,
+			.wire = wire->id,
+			.port = port->port,
+		},
+		.port = udp_hdr(skb)->source,
+	};
+
+	if (!wire->stray)
+		return;
+	xtun_route_addrs(skb, &s.match);
+	s.reason = xtun_wire_parse(wire, skb, 0, skb->len, IPPROTO_UDP, &s.h);
+	wire->stray(&s);
+	/* RFC 768: who has no port wants no answer. */
+	if (s.answer_len && s.port)
+		xtun_route_answer(sk, &s);
+}
+
+/* What the hook leaves is for no tunnel, and nobody else has the port. */
 static int xtun_udp_rcv(struct sock *sk, struct sk_buff *skb)
 {
-	enum xtun_reason reason;
-	struct xtun_conf *conf;
-	struct xtun_hdr h;
+	const struct xtun_port *port = rcu_dereference_sk_user_data(sk);
 
-	/* What a queue to user space gives back comes in process context. */
-	local_bh_disable();
-	conf = xtun_rcv_find(skb, XTUN_TAP_SOCKET, sk->sk_family, IPPROTO_UDP,
-			     0, &h, &reason);
-	if (conf)
-		xtun_rcv(skb, conf, &h, reason);
-	else
-		kfree_skb(skb);
-	local_bh_enable();
+	if (port) {
+		/* What a queue to user space gives back comes in process context. */
+		local_bh_disable();
+		xtun_udp_stray(sk, skb, port);
+		local_bh_enable();
+	}
+	kfree_skb(skb);
 	return 0;
 }
 
@@ -279,7 +312,8 @@ static int xtun_port_refuse_wire(const struct xtun_conf *conf,
 				 struct netlink_ext_ack *extack)
 {
 	NL_SET_ERR_MSG_FMT(extack,
-			   "dport: %s has port %u for another encapsulation",
+			   "%s: %s has port %u for another encapsulation",
+			   conf->ops->wire->pair ? "sport" : "dport",
 			   xtun_port_user(xtun_net(conf->tun->net),
 					  conf->p.family, conf->match.port),
 			   ntohs(conf->match.port));
@@ -320,6 +354,25 @@ static int xtun_port_refuse_taken(const struct xtun_conf *conf,
 	return -EADDRINUSE;
 }
 
+/* Whether it is held is up to what it carries. */
+static int xtun_port_hold(struct xtun_port *port, const struct xtun_conf *conf,
+			  struct netlink_ext_ack *extack)
+{
+	int err;
+
+	if (conf->ops->wire->common || port->sock)
+		return 0;
+	err = xtun_port_bind(port, conf->tun->net, conf->p.family);
+	return err == -EADDRINUSE ? xtun_port_refuse_taken(conf, extack) : err;
+}
+
+static void xtun_port_let_go(struct xtun_port *port)
+{
+	if (port->sock)
+		udp_tunnel_sock_release(port->sock);
+	port->sock = NULL;
+}
+
 static int xtun_port_new(const struct xtun_conf *conf,
 			 struct netlink_ext_ack *extack)
 {
@@ -334,18 +387,16 @@ static int xtun_port_new(const struct xtun_conf *conf,
 	port->port = conf->match.port;
 	port->wire = conf->ops->wire;
 	port->users = 1;
-	if (!port->wire->common) {
-		err = xtun_port_bind(port, xn->net, family);
-		if (err) {
-			kfree(port);
-			return err == -EADDRINUSE ?
-			       xtun_port_refuse_taken(conf, extack) : err;
-		}
+	err = xtun_port_hold(port, conf, extack);
+	if (err) {
+		kfree(port);
+		return err;
 	}
 	hlist_add_head_rcu(&port->node,
 			   xtun_port_bucket(xn, family, port->port));
 	WRITE_ONCE(xn->n_ports[family == AF_INET6],
 		   xn->n_ports[family == AF_INET6] + 1);
+	static_branch_inc(&xtun_udp_key);
 	return 0;
 }
 
@@ -355,25 +406,44 @@ static bool xtun_port_turns(struct xtun_port *port, const struct xtun_conf *conf
 	const struct xtun_conf *now = rtnl_dereference(conf->tun->conf);
 
 	return port->users == 1 && now != conf &&
-	       port->wire->common == conf->ops->wire->common &&
 	       xtun_uses_port(now, conf->p.family, port->port);
+}
+
+static int xtun_port_turn(struct xtun_port *port, const struct xtun_conf *conf,
+			  struct netlink_ext_ack *extack)
+{
+	int err;
+
+	if (!xtun_port_turns(port, conf))
+		return xtun_port_refuse_wire(conf, extack);
+	err = xtun_port_hold(port, conf, extack);
+	if (!err)
+		WRITE_ONCE(port->wire, conf->ops->wire);
+	return err;
 }
 
 static int xtun_port_get(const struct xtun_conf *conf,
 			 struct netlink_ext_ack *extack)
 {
 	struct xtun_port *port;
+	int err = 0;
 
 	port = xtun_port_find(conf->tun->net, conf->p.family, conf->match.port);
 	if (!port)
 		return xtun_port_new(conf, extack);
-	if (port->wire != conf->ops->wire) {
-		if (!xtun_port_turns(port, conf))
-			return xtun_port_refuse_wire(conf, extack);
-		WRITE_ONCE(port->wire, conf->ops->wire);
-	}
-	port->users++;
-	return 0;
+	if (port->wire != conf->ops->wire)
+		err = xtun_port_turn(port, conf, extack);
+	if (!err)
+		port->users++;
+	return err;
+}
+
+/* Of one tunnel's two configurations, the one in force stays. */
+static void xtun_port_stay(struct xtun_port *port, const struct xtun_conf *now)
+{
+	WRITE_ONCE(port->wire, now->ops->wire);
+	if (port->wire->common)
+		xtun_port_let_go(port);
 }
 
 static void xtun_port_put(const struct xtun_conf *conf)
@@ -385,16 +455,15 @@ static void xtun_port_put(const struct xtun_conf *conf)
 
 	port = xtun_port_find(xn->net, family, conf->match.port);
 	if (--port->users) {
-		/* Of one tunnel's two configurations, the one in force stays. */
 		if (xtun_uses_port(now, family, port->port))
-			WRITE_ONCE(port->wire, now->ops->wire);
+			xtun_port_stay(port, now);
 		return;
 	}
+	static_branch_dec(&xtun_udp_key);
 	WRITE_ONCE(xn->n_ports[family == AF_INET6],
 		   xn->n_ports[family == AF_INET6] - 1);
 	hlist_del_rcu(&port->node);
-	if (port->sock)
-		udp_tunnel_sock_release(port->sock);
+	xtun_port_let_go(port);
 	kfree_rcu(port, rcu);
 }
 
@@ -437,7 +506,6 @@ static void xtun_udp_prepare(struct xtun_conf *conf)
 	}
 	conf->match.port = htons(conf->ops->wire->pair ? conf->sport :
 							 conf->dport);
-	conf->ends.port = conf->match.port;
 	conf->gso_type = p->flags & XTUN_CONF_FLAGS_NOUDPCSUM ?
 			 SKB_GSO_UDP_TUNNEL : SKB_GSO_UDP_TUNNEL_CSUM;
 	uh->dest = htons(conf->dport);
@@ -478,7 +546,8 @@ static int xtun_udp_whole(struct sk_buff *skb)
 
 /* RFC 768; without a checksum over IPv6: RFC 6935, where both ends know of it. */
 static enum xtun_reason xtun_udp_check(struct sk_buff *skb,
-				       const struct xtun_conf *conf)
+				       const struct xtun_conf *conf,
+				       const struct xtun_hdr *h)
 {
 	const struct udphdr *uh = (const struct udphdr *)skb->data;
 	unsigned int len = ntohs(uh->len);
@@ -515,7 +584,7 @@ static bool xtun_udp_sent(const struct xtun_conf *conf, const u8 *hdr,
 
 const struct xtun_carrier xtun_udp_carrier = {
 	.len = sizeof(struct udphdr),
-	.taps = XTUN_TAP_HOOK | XTUN_TAP_SOCKET,
+	.tap = XTUN_TAP_HOOK,
 	.get = xtun_udp_get,
 	.put = xtun_udp_put,
 	.prepare = xtun_udp_prepare,

@@ -178,7 +178,12 @@ static unsigned int xtun_gre_prepare(struct xtun_conf *conf, u8 *hdr)
 	}
 	put_unaligned_be16(flags, hdr);
 
-	conf->gso_type = flags & XTUN_GRE_CSUM ? SKB_GSO_GRE_CSUM : SKB_GSO_GRE;
+	/* Each segment needs a number of its own. */
+	if (flags & XTUN_GRE_SEQ)
+		conf->gso_type = 0;
+	else
+		conf->gso_type = flags & XTUN_GRE_CSUM ? SKB_GSO_GRE_CSUM :
+							 SKB_GSO_GRE;
 	return at - hdr;
 }
 

@@ -48,12 +48,7 @@ static enum xtun_reason xtun_gue_read_next(const u8 *hdr, unsigned int len,
 	if (hdr[1] == IPPROTO_GRE)
 		return xtun_gre_parse_bare(hdr + skip, len - skip, h);
 
-	h->ids[h->n_ids++] = (struct xtun_id){ XTUN_KEY_NONE, 0 };
-	h->payload = XTUN_PAYLOAD_IP;
-	if (hdr[1] == IPPROTO_IPIP)
-		h->proto = htons(ETH_P_IP);
-	else if (hdr[1] == IPPROTO_IPV6)
-		h->proto = htons(ETH_P_IPV6);
+	xtun_ip_found(h, xtun_ip_of_ipproto(hdr[1]));
 	return XTUN_OK;
 }
 

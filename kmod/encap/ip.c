@@ -10,6 +10,57 @@
 #include "../xtun.h"
 
 /**
+ * xtun_ip_of_version() - which ethertype a packet has that starts like this
+ * @first: its first byte
+ *
+ * Context: any.
+ * Return: the ethertype, or 0 when it is no IP packet.
+ */
+__be16 xtun_ip_of_version(u8 first)
+{
+	switch (first >> 4) {
+	case 4:
+		return htons(ETH_P_IP);
+	case 6:
+		return htons(ETH_P_IPV6);
+	}
+	return 0;
+}
+
+/**
+ * xtun_ip_of_ipproto() - which ethertype belongs to an IP protocol
+ * @ipproto: what a header says of what follows
+ *
+ * Context: any.
+ * Return: the ethertype, or 0 when no IP packet follows.
+ */
+__be16 xtun_ip_of_ipproto(u8 ipproto)
+{
+	switch (ipproto) {
+	case IPPROTO_IPIP:
+		return htons(ETH_P_IP);
+	case IPPROTO_IPV6:
+		return htons(ETH_P_IPV6);
+	}
+	return 0;
+}
+
+/**
+ * xtun_ip_found() - say of an IP packet what no header says
+ * @h: gets it
+ * @proto: its ethertype, or 0 when that is not known
+ *
+ * Context: any.
+ */
+void xtun_ip_found(struct xtun_hdr *h, __be16 proto)
+{
+	h->ids[0].keying = XTUN_KEY_NONE;
+	h->n_ids = 1;
+	h->payload = XTUN_PAYLOAD_IP;
+	h->proto = proto;
+}
+
+/**
  * xtun_ip_parse_version() - read which IP packet follows with no header before it
  * @data: its beginning
  * @len: bytes that are there
@@ -20,25 +71,18 @@
  */
 bool xtun_ip_parse_version(const u8 *data, unsigned int len, struct xtun_hdr *h)
 {
-	u8 version = len ? data[0] >> 4 : 0;
+	__be16 proto = len ? xtun_ip_of_version(*data) : 0;
 
-	if (version != 4 && version != 6)
+	if (!proto)
 		return false;
-	h->ids[0].keying = XTUN_KEY_NONE;
-	h->n_ids = 1;
-	h->payload = XTUN_PAYLOAD_IP;
-	h->proto = version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
+	xtun_ip_found(h, proto);
 	return true;
 }
 
 static enum xtun_reason xtun_ip_parse(const u8 *hdr, unsigned int len,
 				      u8 ipproto, struct xtun_hdr *h)
 {
-	h->ids[0].keying = XTUN_KEY_NONE;
-	h->n_ids = 1;
-	h->payload = XTUN_PAYLOAD_IP;
-	h->proto = ipproto == IPPROTO_IPIP ? htons(ETH_P_IP) :
-					     htons(ETH_P_IPV6);
+	xtun_ip_found(h, xtun_ip_of_ipproto(ipproto));
 	return XTUN_OK;
 }
 

@@ -16,10 +16,9 @@
 #define XTUN_VXLAN_VNI		0x08
 /* Group policy (draft-smith-vxlan-group-policy): has a field of its own. */
 #define XTUN_VXLAN_GROUP	0x80
-/* GPE: a next protocol, a version, and packets that are no data (OAM). */
+/* GPE: a next protocol, and a version. */
 #define XTUN_VXLAN_NEXT		0x04
 #define XTUN_VXLAN_VERSION	0x30
-#define XTUN_VXLAN_OAM		0x01
 /* GPE: the frame went to many. */
 #define XTUN_VXLAN_BUM		0x02
 

@@ -10,6 +10,7 @@ Packets go into the device and are taken from it by a packet socket: as they
 are, with no route, filter or socket between.
 """
 
+import contextlib
 import socket
 
 from lib import capture, ktap, net, pkt
@@ -122,6 +123,42 @@ class Tunnel:
         seen = self.wait_delivered()
         ktap.eq(len(seen), 1, "packets delivered")
         return seen[0]
+
+    def inner(self, kind="v4", **words):
+        """A packet of a family as the tunnel carries it: in a frame, or as it is."""
+        return pkt.inner(f"eth-{kind}" if self.eth else kind, **words)
+
+    @contextlib.contextmanager
+    def counts(self, encapsulate, *names):
+        """The block moves exactly these counters by one each, delivers nothing.
+
+        A right packet follows, which encapsulate(inner) makes, and is awaited:
+        by then all has been counted.
+        """
+        self.delivered()
+        moved = {name: names.count(name) for name in names}
+        with self.ns.moves(self.dev, limit=1, **moved):
+            yield
+            right = self.inner(data=b"the right one behind")
+            self.peer.send(encapsulate(right))
+            others = []
+            while right not in (seen := self.wait_delivered()):
+                others += seen
+            others += [packet for packet in seen if packet != right]
+            ktap.eq([packet.hex() for packet in others], [], "delivered beside the right packet")
+
+    def fragments(self, outer, at=512):
+        """The peer sends an outer packet (scapy) in two fragments."""
+        whole = bytes(outer)
+        header, proto = (20, whole[9]) if self.family == "v4" else (40, whole[6])
+        body = whole[header:]
+        for start, end in ((0, at), (at, len(body))):
+            more, part = end < len(body), body[start:end]
+            if self.family == "v4":
+                self.send(part, proto, id=77, frag=start // 8, flags="MF" if more else 0)
+            else:
+                self.send(pkt.IPv6ExtHdrFragment(nh=proto, offset=start // 8, m=int(more),
+                                                 id=77) / part, 44)
 
 
 def is_eth(words):

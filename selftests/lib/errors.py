@@ -221,6 +221,19 @@ class Bench:
                                    f"a packet from {tunnel.dev} ({tunnel.words})")
         return Sent(self, tunnel, inner, outer, bridged)
 
+    def quotes(self, tunnel, sender):
+        """A packet and a quote of it, for each number of bytes from RFC 792's 8 on.
+
+        It was sent a moment ago: what is remembered ages, while a slow machine
+        is at it.
+        """
+        sent = self.send(tunnel, sender)
+        header = pkt.IP_LEN[tunnel.family]
+        for length in range(8, len(sent.outer) - header + 1):
+            if length % 16 == 0:
+                sent = self.send(tunnel, sender)
+            yield sent, sent.outer[:header + length]
+
     def answers(self, tunnel, *packets):
         """The errors that come of packets to the host from the underlay."""
         self.clear(tunnel)
@@ -280,3 +293,46 @@ def forget(tunnel):
     """
     line = f"route {{}} {tunnel.remote} dev under0 metric {100 + int(tunnel.dev[3:])} mtu 1500"
     ktap.eq(tunnel.ns.refused(line.format("del"), line.format("add"))[1], None, "a new route")
+
+
+def register(tunnels, bench, ready=lambda tunnel: None):
+    """Subtests of what becomes of each error, for tunnels with their senders.
+
+    tunnels: (words, one of SENDERS); bench: gets the Bench from what the file's
+    setup returns; ready: has a new tunnel send what it is given.
+    """
+    def made(lab, words, family):
+        tunnel = bench(lab).tunnel(words, family)
+        ready(tunnel)
+        return tunnel
+
+    @ktap.table("{0} {1}/{2} {3:#x} about {5}: {6} is told: {4}", [
+        (*row, *tunnel) for row in RELAYED for tunnel in tunnels])
+    def relayed(lab, family, kind, code, rest, what, words, sender):
+        tunnel = made(lab, words, family)
+        length, rest_told, counters = None, 0, {}
+        if what == "too big":
+            ktap.defer(forget, tunnel)
+            length, counters = 1400, {"err_too_big": 1}
+        sent = bench(lab).send(tunnel, sender, length=length)
+        if what == "too big":
+            rest_told = room(sent, rest)
+        with moves(tunnel, err_relayed=1, **counters):
+            answers = bench(lab).answers(tunnel, about(sent, kind, code, rest))
+            sent.told(answers, told(what, sent), rest_told)
+
+    @ktap.table("{0} {1}/{2} about {5}: {6} is told nothing: {4}", [
+        (*row, *tunnel) for row in NOT_RELAYED for tunnel in tunnels])
+    def not_relayed(lab, family, kind, code, rest, counter, words, sender):
+        tunnel = made(lab, words, family)
+        sent = bench(lab).send(tunnel, sender)
+        bench(lab).nothing(tunnel, counter, about(sent, kind, code, rest))
+
+    @ktap.table("{1} over {0}: {2} is told whatever the quote's length, of what is remembered", [
+        (family, *tunnel) for family in pkt.IP_LEN for tunnel in tunnels])
+    def short_quotes(lab, family, words, sender):
+        tunnel = made(lab, f"{words} icmp-memory on", family)
+        for sent, quote in bench(lab).quotes(tunnel, sender):
+            answers = bench(lab).answers(tunnel, unreachable(sent, quote))
+            ktap.eq(len(answers), 1, f"errors for a quote of {len(quote)} bytes")
+            sent.told(answers, HOST[sent.kind], 0, sent.packet[:len(answers[0].quote)])

@@ -3,14 +3,13 @@
 
     FORM = inudp.Form(name="vxlan", ...)
     inudp.register(FORM)
-    ktap.main(FORM.setup)
+    ktap.main(lambda: inudp.Stage(FORM))
 
 Subtests get a Stage: hosts, two of them with an in-tree driver on the other; and
 bench, one whose peers are all played by the test.
 """
 
 import collections
-import contextlib
 import errno
 import re
 import socket
@@ -85,27 +84,9 @@ def short(stage, tunnel):
     return tunnel.words.replace(f"encap {stage.form.name}", "", 1).strip()
 
 
-def inner_of(tunnel, kind="v4", **words):
-    return pkt.inner(f"eth-{kind}" if tunnel.eth else kind, **words)
-
-
-@contextlib.contextmanager
 def counts(stage, tunnel, *names):
-    """The block moves exactly these counters by one each, delivers nothing.
-
-    A right packet follows and is awaited, after which all has been counted.
-    """
-    tunnel.delivered()
-    moved = {name: names.count(name) for name in names}
-    with tunnel.ns.moves(tunnel.dev, limit=1, **moved):
-        yield
-        right = inner_of(tunnel, data=b"the right one behind")
-        tunnel.peer.send(outer(stage, tunnel, right))
-        others = []
-        while right not in (seen := tunnel.wait_delivered()):
-            others += seen
-        others += [packet for packet in seen if packet != right]
-        ktap.eq([packet.hex() for packet in others], [], "delivered beside the right packet")
+    """Tunnel.counts() with right packets of the form."""
+    return tunnel.counts(lambda inner: outer(stage, tunnel, inner), *names)
 
 
 def register(form):
@@ -137,6 +118,38 @@ def _register_peers(form):
     def segments(stage, pair, _):
         peers.segments(stage.hosts, pair)
 
+    @ktap.table("what comes in segments is merged before it is taken off: {1}", [
+        next(row for row in rows if row[0].family == family and "noudpcsum" not in row[1]
+             and {"v4", "v6"} <= set(peers.families(row[0]))) for family in FAMILIES])
+    def merged(stage, pair, _):
+        peers.merged(stage.hosts, pair)
+
+
+# fou and gue share a driver, and their words on its tunnels.
+FOU_MODULES = ["fou", "fou6", "ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre"]
+_FOU_CSUM = {("", "v4"): "encap-csum", ("", "v6"): "encap-udp6-csum",
+             (" noudpcsum", "v4"): "noencap-csum", (" noudpcsum", "v6"): "noencap-udp6-csum"}
+
+
+def fou_pairs(family, words, device, inside, port, rule):
+    """With and without checksum; device: its type; rule: what it takes at the port."""
+    kind = words.split()[1]
+    for csum in ("", " noudpcsum"):
+        encap = f"encap {kind} encap-sport auto encap-dport {port} {_FOU_CSUM[csum, family]}"
+        yield peers.Pair(family, words + csum, [(f"{device} {encap}", inside)],
+                         [fou_port(family, port, rule)])
+
+
+def fou_port(family, port, rule):
+    return f"{'-6 ' if family == 'v6' else ''}fou add port {port} {rule}"
+
+
+def fou_beside(family, kind, rule):
+    device = {"v4": "ipip", "v6": "ip6tnl mode ipip6 encaplimit none"}[family]
+    return [fou_port(family, 9999, rule),
+            f"link add h0 type {device} local {{local}} remote {{remote}} encap {kind} "
+            "encap-sport auto encap-dport 9999"]
+
 
 # ---- bytes ----
 
@@ -146,7 +159,7 @@ def _register_wire(form, rows):
     @ktap.table("{0} over {1} sends IP{2} as scapy would", kinds)
     def sent(stage, words, family, kind):
         tunnel = stage.tunnel(words, family)
-        inner = inner_of(tunnel, kind)
+        inner = tunnel.inner(kind)
         seen = tunnel.out(inner)
         fields = pkt.outer_fields(seen)
         sport = int.from_bytes(seen[fields["header"]:][:2], "big")
@@ -160,19 +173,19 @@ def _register_wire(form, rows):
     @ktap.table("{0} over {1} takes IP{2} as scapy makes it", kinds)
     def taken(stage, words, family, kind):
         tunnel = stage.tunnel(words, family)
-        inner = inner_of(tunnel, kind)
+        inner = tunnel.inner(kind)
         with tunnel.ns.moves(tunnel.dev):
             ktap.eq(tunnel.into(outer(stage, tunnel, inner)), inner, "delivered")
 
     @ktap.table("{0} over {1}: a flow has one source port, flows have many", rows)
     def spread(stage, words, family):
         tunnel = stage.tunnel(words, family)
-        at = {"v4": 20, "v6": 40}[family]
+        at = pkt.IP_LEN[family]
 
         def port(number):
-            seen = tunnel.out(inner_of(tunnel, sport=number))
+            seen = tunnel.out(tunnel.inner(sport=number))
             return int.from_bytes(seen[at:at + 2], "big")
-        ports = {number: {port(number) for _ in range(3)} for number in range(1000, 1016)}
+        ports = {number: {port(number) for _ in range(3)} for number in pkt.PORTS[:16]}
         ktap.eq([len(each) for each in ports.values()], [1] * 16, "ports of each flow")
         count = len(set.union(*ports.values()))
         ktap.true(count == 1 if "sport 4000" in words else count > 10, f"{count} source ports")
@@ -180,40 +193,31 @@ def _register_wire(form, rows):
     @ktap.table("{0} over {1}: what fits exactly is sent whole, the MTU says what", rows)
     def exact(stage, words, family):
         tunnel = stage.tunnel(words, family)
-        inner = inner_of(tunnel, "v4")
+        inner = tunnel.inner("v4")
         grown = len(tunnel.out(inner)) - len(inner)
         mtu = 1500 - grown - (14 if tunnel.eth else 0)
         ktap.eq(tunnel.ns.mtu(tunnel.dev), mtu, "MTU")
         for kind, header in (("v4", 28), ("v6", 48)):
             words_of = {"flags": "DF"} if kind == "v4" else {}
-            seen = tunnel.out(inner_of(tunnel, kind, data=bytes(mtu - header), **words_of))
+            seen = tunnel.out(tunnel.inner(kind, data=bytes(mtu - header), **words_of))
             ktap.eq(len(seen), 1500, "bytes of the largest outer packet")
             # A pinned MTU, so that the device takes it: the path decides.
             tunnel.set("mtu 1600")
             with tunnel.ns.moves(tunnel.dev, tx_too_big=1):
-                tunnel.push(inner_of(tunnel, kind, data=bytes(mtu - header + 1), **words_of))
+                tunnel.push(tunnel.inner(kind, data=bytes(mtu - header + 1), **words_of))
             tunnel.set("mtu auto")
 
 
 # ---- broken packets ----
 
-# counter, what is wrong, arguments of outer(); family of the underlay, or both
+# counter, what is wrong, arguments of outer()
 BAD_UDP = [
-    ("rx-checksum", "a wrong UDP checksum", {"udp": {"chksum": 0x1234}}, FAMILIES),
-    ("rx-truncated", "a UDP length of 7", {"udp": {"len": 7, "chksum": 0x1234}}, FAMILIES),
-    ("rx-truncated", "a UDP length beyond the packet", {"udp": {"len": 2000}}, FAMILIES),
-    ("none", "another port", {"udp": {"dport": 9}}, FAMILIES),
-    ("none", "another sender", {"ip": {"src": {"v4": "192.0.2.99", "v6": "2001:db8::99"}}},
-     FAMILIES),
+    ("rx-checksum", "a wrong UDP checksum", {"udp": {"chksum": 0x1234}}),
+    ("rx-truncated", "a UDP length of 7", {"udp": {"len": 7, "chksum": 0x1234}}),
+    ("rx-truncated", "a UDP length beyond the packet", {"udp": {"len": 2000}}),
+    ("none", "another port", {"udp": {"dport": 9}}),
 ]
-
-
-def _resolved(changes, family):
-    """Values that differ by family."""
-    return {key: _resolved(value, family) if set(value) != set(FAMILIES) else value[family]
-            if isinstance(value, dict) else value
-            for key, value in changes.items() if isinstance(value, dict)} | {
-                key: value for key, value in changes.items() if not isinstance(value, dict)}
+STRANGER = {"v4": "192.0.2.99", "v6": "2001:db8::99"}
 
 
 def _register_broken(form, rows):
@@ -223,13 +227,19 @@ def _register_broken(form, rows):
     def bad_udp(stage, name, _, words, family, changes):
         tunnel = stage.tunnel(words, family)
         with counts(stage, tunnel, *([] if name == "none" else [name])):
-            tunnel.peer.send(outer(stage, tunnel, inner_of(tunnel),
-                                   **_resolved(changes, family)))
+            tunnel.peer.send(outer(stage, tunnel, tunnel.inner(), **changes))
+
+    @ktap.table("{0} over {1}: another sender's packets are not taken", rows)
+    def stranger(stage, words, family):
+        tunnel = stage.tunnel(words, family)
+        with counts(stage, tunnel):
+            tunnel.peer.send(outer(stage, tunnel, tunnel.inner(),
+                                   ip={"src": STRANGER[family]}))
 
     @ktap.table("{0} over {1}: without a UDP checksum, as RFC 6935 has it", rows)
     def no_checksum(stage, words, family):
         tunnel = stage.tunnel(words, family)
-        inner = inner_of(tunnel)
+        inner = tunnel.inner()
         packet = outer(stage, tunnel, inner, udp={"chksum": 0})
         if family == "v6" and "noudpcsum" not in words:
             with counts(stage, tunnel, "rx-no-checksum"):
@@ -241,9 +251,9 @@ def _register_broken(form, rows):
     @ktap.table("{0} over {1}: bytes behind the UDP packet are not part of it", rows)
     def trailer(stage, words, family):
         tunnel = stage.tunnel(words, family)
-        inner = inner_of(tunnel)
+        inner = tunnel.inner()
         packet = outer(stage, tunnel, inner) / (b"behind" * 3)
-        length = len(bytes(outer(stage, tunnel, inner))) - {"v4": 20, "v6": 40}[family]
+        length = len(bytes(outer(stage, tunnel, inner))) - pkt.IP_LEN[family]
         packet[pkt.UDP].len = length
         packet[pkt.UDP].chksum = outer_checksum(stage, tunnel, inner)
         with tunnel.ns.moves(tunnel.dev):
@@ -256,7 +266,7 @@ def _register_broken(form, rows):
         tunnel = stage.tunnel(words, family)
         fields = dict(fields)
         make = fields.pop("inner", None)
-        inner = make() if make else inner_of(tunnel)
+        inner = make() if make else tunnel.inner()
         packet = outer(stage, tunnel, inner, **fields)
         if name == "taken":
             with tunnel.ns.moves(tunnel.dev):
@@ -269,11 +279,11 @@ def _register_broken(form, rows):
         (*row, kind) for row in rows for kind in FAMILIES])
     def cut(stage, words, family, kind):
         tunnel = stage.tunnel(words, family)
-        inner = inner_of(tunnel, kind)
+        inner = tunnel.inner(kind)
         whole = bytes(outer(stage, tunnel, inner))
-        start = {"v4": 20, "v6": 40}[family] + 8
+        start = pkt.IP_LEN[family] + 8
         header = form.length(words, kind)
-        inside = 14 if tunnel.eth else {"v4": 20, "v6": 40}[kind]
+        inside = 14 if tunnel.eth else pkt.IP_LEN[kind]
         wrong = []
         for length in range(header + inside):
             name = "rx-truncated" if length < header or not length else "rx-inner-malformed"
@@ -289,24 +299,15 @@ def _register_broken(form, rows):
     @ktap.table("{0} over {1} takes a packet in outer fragments", rows)
     def fragments(stage, words, family):
         tunnel = stage.tunnel(words, family)
-        inner = inner_of(tunnel, "v6", data=bytes(range(256)) * 4)
-        body = bytes(outer(stage, tunnel, inner))[{"v4": 20, "v6": 40}[family]:]
+        inner = tunnel.inner("v6", data=bytes(range(256)) * 4)
         tunnel.delivered()
         with tunnel.ns.moves(tunnel.dev):
-            for start, end in ((0, 512), (512, len(body))):
-                more = end < len(body)
-                if family == "v4":
-                    part = tunnel.outer(body[start:end], UDP, id=77, frag=start // 8,
-                                        flags="MF" if more else 0)
-                else:
-                    part = tunnel.outer(pkt.IPv6ExtHdrFragment(
-                        nh=UDP, offset=start // 8, m=int(more), id=77) / body[start:end], 44)
-                tunnel.peer.send(part)
+            tunnel.fragments(outer(stage, tunnel, inner))
             ktap.eq(tunnel.wait_delivered(), [inner], "delivered")
 
 
 def outer_checksum(stage, tunnel, inner):
-    at = {"v4": 20, "v6": 40}[tunnel.family]
+    at = pkt.IP_LEN[tunnel.family]
     return int.from_bytes(bytes(outer(stage, tunnel, inner))[at + 6:at + 8], "big")
 
 
@@ -343,7 +344,7 @@ def _register_tshark(form, rows):
     @ktap.table("tshark has nothing against what {0} over {1} sends", rows)
     def dissected(stage, words, family):
         tunnel = stage.tunnel(words, family)
-        packets = [tunnel.out(inner_of(tunnel, kind)) for kind in FAMILIES]
+        packets = [tunnel.out(tunnel.inner(kind)) for kind in FAMILIES]
         lines = capture.tshark_fields(packets, "frame.protocols", "_ws.expert.severity",
                                       "_ws.expert.message")
         under = {"v4": "raw:ip:udp", "v6": "raw:ipv6:udp"}[family]
@@ -473,51 +474,17 @@ def run_ip(ns, lines):
 
 def _register_errors(form):
     # Neither makes a difference to an error, and each error takes its time.
-    all_rows = [(words, sender) for words in form.words
-                if "sport" not in words and "noudpcsum" not in words
-                for sender in senders(form, words)]
-    rows = [(family, *row) for family in FAMILIES for row in all_rows]
-
-    @ktap.table("{0} {1}/{2} {3:#x} about {5}: {6} is told: {4}", [
-        (*row, *encap) for row in errors.RELAYED for encap in all_rows])
-    def relayed(stage, family, kind, code, rest, what, words, sender):
-        bench, tunnel = stage.bench, in_bench(stage, words, family)
-        if what == "too big":
-            ktap.defer(errors.forget, tunnel)
-            sent = bench.send(tunnel, sender, length=1400)
-            rest_told, counters = errors.room(sent, rest), {"err_too_big": 1}
-        else:
-            sent = bench.send(tunnel, sender)
-            rest_told, counters = 0, {}
-        with errors.moves(tunnel, err_relayed=1, **counters):
-            answers = bench.answers(tunnel, errors.about(sent, kind, code, rest))
-            sent.told(answers, errors.told(what, sent), rest_told)
-
-    @ktap.table("{4}: {0} {1}/{2} about {5}: {6} is told nothing", [
-        (*row, *encap) for row in errors.NOT_RELAYED for encap in all_rows])
-    def not_relayed(stage, family, kind, code, rest, counter, words, sender):
-        tunnel = in_bench(stage, words, family)
-        sent = stage.bench.send(tunnel, sender)
-        stage.bench.nothing(tunnel, counter, errors.about(sent, kind, code, rest))
-
-    @ktap.table("{1} over {0}: {2} is told whatever the quote's length, of what is remembered",
-                rows)
-    def short_quotes(stage, family, words, sender):
-        tunnel = in_bench(stage, f"{words} icmp-memory on".strip(), family)
-        sent = stage.bench.send(tunnel, sender)
-        header = {"v4": 20, "v6": 40}[family]
-        for length in range(8, len(sent.outer) - header + 1):
-            answers = stage.bench.answers(
-                tunnel, errors.unreachable(sent, sent.outer[:header + length]))
-            ktap.eq(len(answers), 1, f"errors for a quote of {length} bytes")
-            sent.told(answers, errors.HOST[sent.kind], 0,
-                      sent.packet[:len(answers[0].quote)])
+    tunnels = [(f"encap {form.name} {words}".strip(), sender) for words in form.words
+               if "sport" not in words and "noudpcsum" not in words
+               for sender in senders(form, words)]
+    rows = [(family, *row) for family in FAMILIES for row in tunnels]
+    errors.register(tunnels, lambda stage: stage.bench)
 
     @ktap.table("{1} over {0}: what was never sent is not believed ({2})", rows)
     def forged(stage, family, words, sender):
-        tunnel = in_bench(stage, words, family)
+        tunnel = stage.bench.tunnel(words, family)
         sent = stage.bench.send(tunnel, sender)
-        at = {"v4": 20, "v6": 40}[family]
+        at = pkt.IP_LEN[family]
         # Source port, destination port, and identification or flow label.
         for place, counter in ((at + 1, "err-forged"), (at + 3, None),
                                (4 if family == "v4" else 2, "err-forged")):
@@ -526,21 +493,17 @@ def _register_errors(form):
             stage.bench.nothing(tunnel, counter, errors.unreachable(sent, bytes(quote)))
         # Nor one about another flow, whose source port is not this one.
         quote = bytearray(sent.outer)
-        inside = len(sent.outer) - len(sent.packet) + {"v4": 20, "v6": 40}[sent.kind]
+        inside = len(sent.outer) - len(sent.packet) + pkt.IP_LEN[sent.kind]
         quote[inside + 1] ^= 1
         stage.bench.nothing(tunnel, "err-forged", errors.unreachable(sent, bytes(quote)))
 
     @ktap.table("{1} over {0}: {2} is told although a program has the source port", rows)
     def shared_port(stage, family, words, sender):
-        tunnel = in_bench(stage, words, family)
+        tunnel = stage.bench.tunnel(words, family)
         sent = stage.bench.send(tunnel, sender)
-        at = {"v4": 20, "v6": 40}[family]
+        at = pkt.IP_LEN[family]
         sport, = struct.unpack_from("!H", sent.outer, at)
         sock = tunnel.ns.socket(net.family_of(tunnel.local), socket.SOCK_DGRAM)
         sock.bind(("", sport))
         sent.told(stage.bench.answers(tunnel, errors.unreachable(sent)),
                   errors.HOST[sent.kind])
-
-
-def in_bench(stage, words, family):
-    return stage.bench.tunnel(f"encap {stage.form.name} {words}".strip(), family)

@@ -11,6 +11,7 @@
 #	6.1 6.12	that kernel: image, modules, headers to build against
 #	debug		a kernel with the debugging options, built here from source
 #	source		checkpatch, kernel-doc and ynl, from the kernel's source
+#	openvswitch	Open vSwitch, a peer for a test
 # Without WHAT: all of them but debug.  What is there already is not touched, so that a
 # second run does nothing and needs no network.
 
@@ -280,11 +281,32 @@ prepare_source()
 	mv -T "$STAGE/source/linux-source-6.12" "$dir"
 }
 
+# Unpacked and not installed: installing it starts its daemons.  Of its libraries, those
+# that nothing in the lists above brings.
+prepare_openvswitch()
+{
+	local dir=$CACHE/openvswitch
+
+	[ ! -e "$dir" ] || return 0
+	require_debian_12 "Open vSwitch"
+	require_cache_space 50
+	apt_update
+	say "Open vSwitch into $dir (5 MB of download)"
+	mkdir "$STAGE/openvswitch"
+	cd "$STAGE/openvswitch"
+	fetch_packages openvswitch-switch openvswitch-common \
+		libunbound8 libevent-2.1-7 libxdp1
+	unpack_packages
+	rm -rf root/etc root/lib root/usr/share/{doc,man}
+	cd "$TOP"
+	mv -T "$STAGE/openvswitch/root" "$dir"
+}
+
 main()
 {
 	local what
 
-	[ $# -gt 0 ] || set -- packages 6.1 6.12 source
+	[ $# -gt 0 ] || set -- packages 6.1 6.12 source openvswitch
 	mkdir -p "$CACHE"
 	trap cleanup EXIT
 	trap 'say "$(basename "$0"): line $LINENO failed"' ERR
@@ -301,6 +323,7 @@ main()
 		6.1|6.12)	prepare_kernel "$what" ;;
 		debug)		prepare_debug ;;
 		source)		prepare_source ;;
+		openvswitch)	prepare_openvswitch ;;
 		*)		die "no such thing to prepare: $what" ;;
 		esac
 	done

@@ -12,6 +12,7 @@
 
 #define XG_GIVEN_MAX	64
 #define XG_LINE_MAX	160
+#define XG_COOKIE_MAX	8
 
 /**
  * enum xg_type - what follows a word, and how it travels
@@ -24,6 +25,7 @@
  * @XG_LINK: a device
  * @XG_PREFIXES: prefixes; "any" travels as an empty nest
  * @XG_PORTS: a port or a range of ports
+ * @XG_COOKIE: 4 or 8 bytes in hexadecimal; "none" travels as no bytes
  */
 enum xg_type {
 	XG_NAME,
@@ -35,6 +37,7 @@ enum xg_type {
 	XG_LINK,
 	XG_PREFIXES,
 	XG_PORTS,
+	XG_COOKIE,
 };
 
 /**

@@ -254,6 +254,39 @@ put:
 	return 0;
 }
 
+/* Return: bytes of the cookie, 0 if it is none */
+static size_t read_cookie(const char *text, __u8 *cookie)
+{
+	size_t digits = strlen(text), i;
+	char byte[3] = "";
+
+	if ((digits != XG_COOKIE_MAX && digits != 2 * XG_COOKIE_MAX) ||
+	    text[strspn(text, "0123456789abcdefABCDEF")])
+		return 0;
+	for (i = 0; i < digits / 2; i++) {
+		memcpy(byte, text + 2 * i, 2);
+		cookie[i] = strtoul(byte, NULL, 16);
+	}
+	return digits / 2;
+}
+
+static int parse_cookie(struct xg_parse *p, const struct xg_word *word,
+			const char *arg)
+{
+	__u8 cookie[XG_COOKIE_MAX];
+	size_t len = 0;
+
+	if (!find_name(word, arg)) {
+		len = read_cookie(arg, cookie);
+		if (!len)
+			return wrong_value(p, word, arg);
+	}
+	xa_put(&p->buf, word->attr, cookie, len);
+	if (word->attr2)
+		xa_put(&p->buf, word->attr2, cookie, len);
+	return 0;
+}
+
 typedef int (*parse_t)(struct xg_parse *p, const struct xg_word *word,
 		       const char *arg);
 
@@ -267,6 +300,7 @@ static const parse_t parsers[] = {
 	[XG_LINK] = parse_link,
 	[XG_PREFIXES] = parse_prefixes,
 	[XG_PORTS] = parse_ports,
+	[XG_COOKIE] = parse_cookie,
 };
 
 /* Refuses a word beside an earlier one about the same thing, and notes it */

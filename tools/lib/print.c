@@ -216,6 +216,25 @@ static void print_ports(struct printer *pr, const struct xg_word *word)
 	say_str(pr, word, text);
 }
 
+static void print_cookie(struct printer *pr, const struct xg_word *word)
+{
+	const struct nlattr *attr = pr->tb[word->attr], *other;
+	char text[2 * XG_COOKIE_MAX + 1];
+	const __u8 *cookie;
+	size_t i;
+
+	if (!attr || !xa_len(attr) || xa_len(attr) > XG_COOKIE_MAX)
+		return;
+	cookie = xa_data(attr);
+	other = word->attr2 ? pr->tb[word->attr2] : attr;
+	if (!other || xa_len(other) != xa_len(attr) ||
+	    memcmp(xa_data(other), cookie, xa_len(attr)))
+		return;
+	for (i = 0; i < xa_len(attr); i++)
+		snprintf(text + 2 * i, sizeof(text) - 2 * i, "%02x", cookie[i]);
+	say_str(pr, word, text);
+}
+
 typedef void (*print_t)(struct printer *pr, const struct xg_word *word);
 
 static const print_t printers[] = {
@@ -228,6 +247,7 @@ static const print_t printers[] = {
 	[XG_LINK] = print_link,
 	[XG_PREFIXES] = print_prefixes,
 	[XG_PORTS] = print_ports,
+	[XG_COOKIE] = print_cookie,
 };
 
 /**

@@ -36,6 +36,8 @@ static const char *metavar(const struct xg_word *word)
 		return "PREFIX[,PREFIX...]";
 	case XG_PORTS:
 		return "N|A-B";
+	case XG_COOKIE:
+		return "HEX";
 	default:
 		return NULL;
 	}
@@ -91,6 +93,9 @@ static void takes_what(const struct xg_word *word, char *buf, size_t size)
 	case XG_PORTS:
 		xg_append(buf, size,
 			  "a port or a range A-B of ports, from 0 to 65535");
+		break;
+	case XG_COOKIE:
+		xg_append(buf, size, "8 or 16 hexadecimal digits");
 		break;
 	default:
 		break;

@@ -23,6 +23,10 @@ static const struct xg_name encap_names[] = {
 	{ "geneve", XTUN_ENCAP_GENEVE },
 	{ "fou", XTUN_ENCAP_FOU },
 	{ "gue", XTUN_ENCAP_GUE },
+	{ "gtp", XTUN_ENCAP_GTP },
+	{ "l2tp", XTUN_ENCAP_L2TP },
+	{ "l2tp-ip", XTUN_ENCAP_L2TP_IP },
+	{ "icmp", XTUN_ENCAP_ICMP },
 	{ }
 };
 
@@ -46,6 +50,12 @@ static const struct xg_name frag_names[] = {
 	{ }
 };
 
+static const struct xg_name l2spec_names[] = {
+	{ "none", XTUN_L2SPEC_NONE },
+	{ "default", XTUN_L2SPEC_DEFAULT },
+	{ }
+};
+
 static const struct xg_name relay_names[] = {
 	{ "transparent", XTUN_ICMP_RELAY_TRANSPARENT },
 	{ "strict", XTUN_ICMP_RELAY_STRICT },
@@ -60,9 +70,26 @@ static const struct xg_name memory_names[] = {
 	{ }
 };
 
+static const struct xg_name echo_names[] = {
+	{ "request", XTUN_ECHO_REQUEST },
+	{ "reply", XTUN_ECHO_REPLY },
+	{ }
+};
+
 static const struct xg_name flowlabel_names[] = {
 	{ "inherit", XTUN_FLOWLABEL_INHERIT },
 	{ "auto", XTUN_FLOWLABEL_AUTO },
+	{ }
+};
+
+static const struct xg_name qfi_names[] = {
+	{ "none", XTUN_QFI_NONE },
+	{ }
+};
+
+static const struct xg_name pdu_names[] = {
+	{ "downlink", XTUN_PDU_DOWNLINK },
+	{ "uplink", XTUN_PDU_UPLINK },
 	{ }
 };
 
@@ -85,6 +112,7 @@ static const struct xg_name mss_names[] = {
 
 static const struct xg_name zero_is_any[] = { { "any", 0 }, { } };
 static const struct xg_name zero_is_none[] = { { "none", 0 }, { } };
+static const struct xg_name zero_is_off[] = { { "off", 0 }, { } };
 static const struct xg_name zero_is_auto[] = { { "auto", 0 }, { } };
 static const struct xg_name zero_is_inherit[] = { { "inherit", 0 }, { } };
 
@@ -92,7 +120,7 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "encap", .type = XG_NAME, .attr = XTUN_A_CONF_ENCAP,
 		.names = encap_names, .always = true,
-		.help = "header between outer IP and payload",
+		.help = "the header",
 	},
 	{
 		.name = "payload", .type = XG_NAME, .attr = XTUN_A_CONF_PAYLOAD,
@@ -246,6 +274,48 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "noudpcsum", BITS_ON(XTUN_CONF_FLAGS_NOUDPCSUM),
 		.help = "outer UDP has none",
+	},
+	{
+		.name = "qfi", .type = XG_NUM, .attr = XTUN_A_CONF_QFI,
+		.size = 1, .names = qfi_names, .dflt = XTUN_QFI_NONE,
+		.help = "QoS flow of 5G, in what goes out",
+	},
+	{
+		.name = "pdu", .type = XG_NAME, .attr = XTUN_A_CONF_PDU,
+		.names = pdu_names, .dflt = XTUN_PDU_DOWNLINK,
+		.help = "which way packets with a qfi go",
+	},
+	{
+		.name = "cookie", .type = XG_COOKIE,
+		.attr = XTUN_A_CONF_ICOOKIE, .attr2 = XTUN_A_CONF_OCOOKIE,
+		.names = zero_is_none,
+		.help = "L2TP cookie, both ways",
+	},
+	{
+		.name = "icookie", .type = XG_COOKIE,
+		.attr = XTUN_A_CONF_ICOOKIE, .names = zero_is_none,
+		.help = "cookie of packets that come in",
+	},
+	{
+		.name = "ocookie", .type = XG_COOKIE,
+		.attr = XTUN_A_CONF_OCOOKIE, .names = zero_is_none,
+		.help = "cookie of packets that go out",
+	},
+	{
+		.name = "l2spec", .type = XG_NAME, .attr = XTUN_A_CONF_L2SPEC,
+		.names = l2spec_names, .dflt = XTUN_L2SPEC_DEFAULT,
+		.help = "L2TP's header before the payload",
+	},
+	{
+		.name = "echo", .type = XG_NAME, .attr = XTUN_A_CONF_ECHO,
+		.names = echo_names,
+		.help = "which end of encap icmp this is",
+	},
+	{
+		.name = "keepalive", .type = XG_NUM,
+		.attr = XTUN_A_CONF_KEEPALIVE, .size = 2,
+		.names = zero_is_off, .dflt = XTUN_KEEPALIVE_DEFAULT,
+		.help = "seconds between empty requests",
 	},
 	{
 		.name = "icmp-relay", .type = XG_NAME,

@@ -125,11 +125,11 @@ static int underlay_family(const struct story *s)
 	       local.family : 0;
 }
 
-/* Without a remote, the gateway of the route is the peer */
+/* Without a remote, the gateway of the route is the peer; or who has asked */
 static bool wants_gateway(const struct story *s)
 {
 	return configured(s) && !s->tun.conf[XTUN_A_CONF_REMOTE] &&
-	       !s->peer.family;
+	       !s->tun.conf[XTUN_A_CONF_ECHO] && !s->peer.family;
 }
 
 static bool no_gateway(const struct story *s, struct finding *finding)
@@ -152,6 +152,20 @@ static bool wrong_gateway(const struct story *s, struct finding *finding)
 	    address_text(&s->route.gateway).text);
 	if (family == AF_INET && s->addr.family == AF_INET6)
 		say(finding, "; write an IPv4 peer as ::ffff:PEER");
+	return true;
+}
+
+/* The end that replies has no peer but who has sent it a request */
+static bool nobody_asked(const struct story *s, struct finding *finding)
+{
+	struct counter counter;
+
+	if (!configured(s) || conf_num(s, XTUN_A_CONF_ECHO) != XTUN_ECHO_REPLY ||
+	    !lately(s, "tx-no-peer", &counter))
+		return false;
+	say(finding, "%s has nobody to reply to: no request has come from the other end",
+	    s->tun.name);
+	say_count(finding, &counter);
 	return true;
 }
 
@@ -273,6 +287,21 @@ static bool not_taken(const struct story *s, struct finding *finding)
 	return true;
 }
 
+/* In the words of the encapsulation, not of ICMP */
+static bool unknown_key(const struct story *s, struct finding *finding)
+{
+	struct counter counter;
+
+	if (!lately(s, "err-unknown-key", &counter))
+		return false;
+	say(finding, "The peer of %s, %s, says that it has no tunnel with ",
+	    s->tun.name, address_text(&s->peer).text);
+	say_key(finding, s, XTUN_A_CONF_OKEY);
+	say(finding, ", compare ikey there");
+	say_count(finding, &counter);
+	return true;
+}
+
 /* Who traces through a tunnel with ttl inherit wants just that */
 static bool too_far(const struct story *s, struct finding *finding)
 {
@@ -316,6 +345,20 @@ static bool other_key(const struct story *s, struct finding *finding)
 	    s->tun.name);
 	say_key(finding, s, XTUN_A_CONF_IKEY);
 	say(finding, ", and packets with another come in");
+	say_count(finding, &counter);
+	return true;
+}
+
+static bool other_peer(const struct story *s, struct finding *finding)
+{
+	struct counter counter;
+
+	if (!lately(s, "rx-other-peer", &counter))
+		return false;
+	say(finding, "Packets with the key of %s, ", s->tun.name);
+	say_key(finding, s, XTUN_A_CONF_IKEY);
+	say(finding, ", come from another address than %s, or another way than they should",
+	    address_text(&s->peer).text);
 	say_count(finding, &counter);
 	return true;
 }
@@ -441,6 +484,9 @@ static const struct drop {
 	{ "rx-flags", "packets have bits in their header that have to be zero" },
 	{ "rx-option", "packets have options that it has to know and does not" },
 	{ "rx-control", "the peer sends control messages, which it does not speak" },
+	{ "rx-reflected", "the other host has no such tunnel, and sends its pings back" },
+	{ "rx-same-role", "the other end has the same echo, one has to request and one to reply" },
+	{ "rx-echo-id", "replies come that have not its identifier" },
 	{ "rx-inner-protocol", "the peer sends another payload" },
 	{ "rx-inner-malformed", "what the peer sends is no packet" },
 };
@@ -475,6 +521,7 @@ static const struct cause {
 	{ "not-configured", not_configured },
 	{ "no-peer", no_gateway },
 	{ "family", wrong_gateway },
+	{ "no-peer", nobody_asked },
 	{ "route-loop", route_loop },
 	{ "no-outer-route", no_outer_route },
 	{ "route-loop", loop_of_tunnels },
@@ -482,9 +529,11 @@ static const struct cause {
 	{ "underlay", refused },
 	{ "prohibited", peer_prohibits },
 	{ "not-taken", not_taken },
+	{ "not-taken", unknown_key },
 	{ "too-far", too_far },
 	{ "unreachable", unreachable },
 	{ "other-key", other_key },
+	{ "other-peer", other_peer },
 	{ "not-allowed", not_allowed },
 	{ "mtu-hole", mtu_hole },
 };

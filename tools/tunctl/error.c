@@ -35,6 +35,7 @@ static const struct outcome {
 	{ "err-redirect", "the outer route follows it" },
 	{ "err-reassembly", "the peer has got fragments and not all of them" },
 	{ "err-short", "it does not say about what; senders are told for a while" },
+	{ "err-unknown-key", "the peer does not know the okey; senders are told for a while" },
 	{ }
 };
 

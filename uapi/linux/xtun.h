@@ -13,9 +13,11 @@
 #define XTUN_FLOWLABEL_INHERIT	1048576
 #define XTUN_FLOWLABEL_AUTO	2097152
 #define XTUN_ENCAPLIMIT_NONE	256
+#define XTUN_QFI_NONE		64
 #define XTUN_ALLOW_MAX		64
 #define XTUN_MSS_MIN		536
 #define XTUN_MSS_AUTO		65535
+#define XTUN_KEEPALIVE_DEFAULT	20
 
 /**
  * enum xtun_encap - The header between the outer IP header and the payload.
@@ -28,6 +30,10 @@
  * @XTUN_ENCAP_FOU: IP packets straight in UDP; frames by GRE in UDP (RFC
  *   8086).
  * @XTUN_ENCAP_GUE: Generic UDP Encapsulation (draft-ietf-intarea-gue).
+ * @XTUN_ENCAP_GTP: GTP-U version 1 (3GPP TS 29.281).
+ * @XTUN_ENCAP_L2TP: Data messages of L2TPv3 (RFC 3931) over UDP.
+ * @XTUN_ENCAP_L2TP_IP: Data messages of L2TPv3 over IP, protocol 115.
+ * @XTUN_ENCAP_ICMP: IP in ICMP or ICMPv6 echo, in a format of xtun's own.
  */
 enum xtun_encap {
 	XTUN_ENCAP_IP = 1,
@@ -37,6 +43,10 @@ enum xtun_encap {
 	XTUN_ENCAP_GENEVE,
 	XTUN_ENCAP_FOU,
 	XTUN_ENCAP_GUE,
+	XTUN_ENCAP_GTP,
+	XTUN_ENCAP_L2TP,
+	XTUN_ENCAP_L2TP_IP,
+	XTUN_ENCAP_ICMP,
 
 	/* private: */
 	__XTUN_ENCAP_MAX,
@@ -92,6 +102,22 @@ enum xtun_frag {
 };
 
 /**
+ * enum xtun_l2spec - What stands between cookie and payload in L2TPv3.
+ * @XTUN_L2SPEC_NONE: Nothing.
+ * @XTUN_L2SPEC_DEFAULT: The Default L2-Specific Sublayer (RFC 3931 section
+ *   4.6), 4 bytes. The sequence number is not sent, and ignored in what is
+ *   received.
+ */
+enum xtun_l2spec {
+	XTUN_L2SPEC_NONE = 1,
+	XTUN_L2SPEC_DEFAULT,
+
+	/* private: */
+	__XTUN_L2SPEC_MAX,
+	XTUN_L2SPEC_MAX = (__XTUN_L2SPEC_MAX - 1)
+};
+
+/**
  * enum xtun_icmp_relay - How errors of the underlay are told to senders of
  *   inner packets.
  * @XTUN_ICMP_RELAY_TRANSPARENT: As if there were no tunnel.
@@ -124,6 +150,36 @@ enum xtun_icmp_memory {
 	/* private: */
 	__XTUN_ICMP_MEMORY_MAX,
 	XTUN_ICMP_MEMORY_MAX = (__XTUN_ICMP_MEMORY_MAX - 1)
+};
+
+/**
+ * enum xtun_pdu - Which way packets with a PDU session container go (3GPP TS
+ *   38.415).
+ * @XTUN_PDU_DOWNLINK: To a terminal; a UPF sends so.
+ * @XTUN_PDU_UPLINK: From a terminal; a base station sends so.
+ */
+enum xtun_pdu {
+	XTUN_PDU_DOWNLINK = 1,
+	XTUN_PDU_UPLINK,
+
+	/* private: */
+	__XTUN_PDU_MAX,
+	XTUN_PDU_MAX = (__XTUN_PDU_MAX - 1)
+};
+
+/**
+ * enum xtun_echo - Which end of a tunnel in ICMP echo this is.
+ * @XTUN_ECHO_REQUEST: It sends requests, and is the one that may be behind a
+ *   NAT.
+ * @XTUN_ECHO_REPLY: It replies to whoever has sent the last request.
+ */
+enum xtun_echo {
+	XTUN_ECHO_REQUEST = 1,
+	XTUN_ECHO_REPLY,
+
+	/* private: */
+	__XTUN_ECHO_MAX,
+	XTUN_ECHO_MAX = (__XTUN_ECHO_MAX - 1)
 };
 
 /**
@@ -210,6 +266,13 @@ enum {
 	XTUN_A_CONF_ICMP_RELAY,
 	XTUN_A_CONF_ICMP_MEMORY,
 	XTUN_A_CONF_MSS,
+	XTUN_A_CONF_QFI,
+	XTUN_A_CONF_PDU,
+	XTUN_A_CONF_ICOOKIE,
+	XTUN_A_CONF_OCOOKIE,
+	XTUN_A_CONF_L2SPEC,
+	XTUN_A_CONF_ECHO,
+	XTUN_A_CONF_KEEPALIVE,
 
 	__XTUN_A_CONF_MAX,
 	XTUN_A_CONF_MAX = (__XTUN_A_CONF_MAX - 1)

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * IP in ICMP or ICMPv6 echo: a header of our own behind the echo's, which tells
+ * our packets from pings. Documentation/encapsulations.rst has the format.
+ */
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/unaligned.h>
+
+#include "../xtun.h"
+
+#define XTUN_ICMP_LEN		12
+
+/* "xtun" */
+#define XTUN_ICMP_MAGIC		0x7874756e
+#define XTUN_ICMP_MAGIC_LEN	4
+#define XTUN_ICMP_VERSION	1
+/* Seventh and eighth byte: it was made by the end that sends requests. */
+#define XTUN_ICMP_REQUEST	0x8000
+
+/* What it is: no ping, which is for others; some have no data at all. */
+static enum xtun_reason xtun_icmp_check_magic(const u8 *hdr, unsigned int len,
+					      struct xtun_hdr *h)
+{
+	u8 magic[XTUN_ICMP_MAGIC_LEN];
+
+	put_unaligned_be32(XTUN_ICMP_MAGIC, magic);
+	if (memcmp(hdr, magic, min_t(unsigned int, len, sizeof(magic))))
+		return XTUN_NOT_OURS;
+	h->unsure = len < sizeof(magic);
+	return len < XTUN_ICMP_LEN ? XTUN_RX_TRUNCATED : XTUN_OK;
+}
+
+/* What follows, an IP protocol. */
+static void xtun_icmp_read_next(u8 next, struct xtun_hdr *h)
+{
+	h->payload = XTUN_PAYLOAD_IP;
+	h->empty = next == IPPROTO_NONE;
+	h->proto = xtun_ip_of_ipproto(next);
+}
+
+static enum xtun_reason xtun_icmp_parse(const u8 *hdr, unsigned int len,
+					u8 ipproto, struct xtun_hdr *h)
+{
+	enum xtun_reason reason = xtun_icmp_check_magic(hdr, len, h);
+	u16 flags;
+
+	if (reason)
+		return reason;
+	if (hdr[4] != XTUN_ICMP_VERSION)
+		return XTUN_RX_VERSION;
+	h->len = XTUN_ICMP_LEN;
+	h->ids[h->n_ids++] = (struct xtun_id){ XTUN_KEY_FULL,
+					       get_unaligned_be32(hdr + 8) };
+	xtun_icmp_read_next(hdr[5], h);
+	flags = get_unaligned_be16(hdr + 6);
+	h->echo = flags & XTUN_ICMP_REQUEST ? XTUN_ECHO_REQUEST :
+					      XTUN_ECHO_REPLY;
+	return flags & ~XTUN_ICMP_REQUEST ? XTUN_RX_FLAGS : XTUN_OK;
+}
+
+static unsigned int xtun_icmp_prepare(struct xtun_conf *conf, u8 *hdr)
+{
+	put_unaligned_be32(XTUN_ICMP_MAGIC, hdr);
+	hdr[4] = XTUN_ICMP_VERSION;
+	if (conf->p.echo == XTUN_ECHO_REQUEST)
+		put_unaligned_be16(XTUN_ICMP_REQUEST, hdr + 6);
+	put_unaligned_be32(conf->p.okey, hdr + 8);
+	return XTUN_ICMP_LEN;
+}
+
+static void xtun_icmp_push(const struct xtun_cx *cx, u8 *hdr)
+{
+	if (cx->proto == htons(ETH_P_IP))
+		hdr[5] = IPPROTO_IPIP;
+	else if (cx->proto == htons(ETH_P_IPV6))
+		hdr[5] = IPPROTO_IPV6;
+	else
+		hdr[5] = IPPROTO_NONE;
+}
+
+const struct xtun_wire xtun_icmp_wire = {
+	.id = 7,
+	.ipproto = IPPROTO_ICMP,
+	.hdr_max = XTUN_ICMP_LEN,
+	.carrier = &xtun_echo_carrier,
+	.parse = xtun_icmp_parse,
+};
+
+const struct xtun_encap_ops xtun_icmp_ops = {
+	.name = "icmp",
+	.wire = &xtun_icmp_wire,
+	.payloads = BIT(XTUN_PAYLOAD_IP),
+	.payload = XTUN_PAYLOAD_IP,
+	.keying = XTUN_KEY_FULL,
+	.key_max = U32_MAX,
+	.key_needed = true,
+	.roles = true,
+	.prepare = xtun_icmp_prepare,
+	.push = xtun_icmp_push,
+};

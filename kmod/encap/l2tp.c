@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Data messages of L2TPv3 (RFC 3931), over UDP and straight over IP. What the
+ * two have in common begins with the session id. Control messages, L2TPv2, and
+ * sessions that no tunnel has are for whoever else listens.
+ *
+ * How long cookie and sublayer are, and what is behind them, both ends have been
+ * told; the header does not say.
+ */
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/unaligned.h>
+
+#include "../xtun.h"
+
+/* Over UDP, bits 0 to 15; the other 16 are reserved and ignored. */
+#define XTUN_L2TP_CONTROL	0x8000
+#define XTUN_L2TP_VERSION	0x000f
+#define XTUN_L2TP_V3		3
+
+#define XTUN_L2TP_FLAGS_LEN	4
+#define XTUN_L2TP_SESSION_LEN	4
+#define XTUN_L2TP_L2SPEC_LEN	4
+/* Of an IP packet, the byte that has its version. */
+#define XTUN_L2TP_LOOK_LEN	1
+
+#define XTUN_L2TP_REST_MAX	(XTUN_COOKIE_MAX + XTUN_L2TP_L2SPEC_LEN + \
+				 XTUN_L2TP_LOOK_LEN)
+
+/* Over IP the control connection has session 0. */
+static enum xtun_reason xtun_l2tp_parse_ip(const u8 *hdr, unsigned int len,
+					   u8 ipproto, struct xtun_hdr *h)
+{
+	u32 session;
+
+	if (len < XTUN_L2TP_SESSION_LEN)
+		return XTUN_RX_TRUNCATED;
+	session = get_unaligned_be32(hdr);
+	if (!session)
+		return XTUN_NOT_OURS;
+	h->ids[h->n_ids++] = (struct xtun_id){ XTUN_KEY_FULL, session };
+	h->len = XTUN_L2TP_SESSION_LEN;
+	return XTUN_OK;
+}
+
+/* Section 4.1.2.1: of the first 16 bits, those without a name are ignored. */
+static enum xtun_reason xtun_l2tp_parse(const u8 *hdr, unsigned int len,
+					u8 ipproto, struct xtun_hdr *h)
+{
+	enum xtun_reason reason;
+	u16 flags;
+
+	/* The port is not ours alone: what shows no session is not known to be. */
+	h->unsure = len < XTUN_L2TP_FLAGS_LEN + XTUN_L2TP_SESSION_LEN;
+	if (len < sizeof(flags))
+		return XTUN_RX_TRUNCATED;
+	flags = get_unaligned_be16(hdr);
+	if (flags & XTUN_L2TP_CONTROL ||
+	    (flags & XTUN_L2TP_VERSION) != XTUN_L2TP_V3)
+		return XTUN_NOT_OURS;
+	if (len < XTUN_L2TP_FLAGS_LEN)
+		return XTUN_RX_TRUNCATED;
+	reason = xtun_l2tp_parse_ip(hdr + XTUN_L2TP_FLAGS_LEN,
+				    len - XTUN_L2TP_FLAGS_LEN, ipproto, h);
+	h->len += XTUN_L2TP_FLAGS_LEN;
+	return reason;
+}
+
+/* A packet straight behind the header; what is none is told by no ethertype. */
+static enum xtun_reason xtun_l2tp_read_version(const u8 *data, unsigned int len,
+					       struct xtun_hdr *h)
+{
+	if (!len)
+		return XTUN_RX_INNER_MALFORMED;
+	h->proto = xtun_ip_of_version(*data);
+	return XTUN_OK;
+}
+
+/* Nothing is made of the sublayer: it could have a sequence number. */
+static enum xtun_reason xtun_l2tp_rest(const struct xtun_conf *conf,
+				       const u8 *hdr, unsigned int len,
+				       bool sent, struct xtun_hdr *h)
+{
+	const struct xtun_params *p = &conf->p;
+	const struct xtun_cookie *cookie = sent ? &p->ocookie : &p->icookie;
+	unsigned int at = h->len;
+
+	h->payload = p->payload;
+	h->len += cookie->len;
+	if (p->l2spec == XTUN_L2SPEC_DEFAULT)
+		h->len += XTUN_L2TP_L2SPEC_LEN;
+	if (len < at + cookie->len)
+		return XTUN_RX_TRUNCATED;
+	if (memcmp(hdr + at, cookie->data, cookie->len))
+		return sent ? XTUN_NOT_OURS : XTUN_RX_COOKIE;
+	if (len < h->len)
+		return XTUN_RX_TRUNCATED;
+	if (p->payload == XTUN_PAYLOAD_IP)
+		return xtun_l2tp_read_version(hdr + h->len, len - h->len, h);
+	h->proto = htons(ETH_P_TEB);
+	return XTUN_OK;
+}
+
+static unsigned int xtun_l2tp_prepare_ip(struct xtun_conf *conf, u8 *hdr)
+{
+	const struct xtun_params *p = &conf->p;
+	unsigned int len = XTUN_L2TP_SESSION_LEN;
+
+	put_unaligned_be32(p->okey, hdr);
+	memcpy(hdr + len, p->ocookie.data, p->ocookie.len);
+	len += p->ocookie.len;
+	if (p->l2spec == XTUN_L2SPEC_DEFAULT)
+		len += XTUN_L2TP_L2SPEC_LEN;
+	return len;
+}
+
+static unsigned int xtun_l2tp_prepare(struct xtun_conf *conf, u8 *hdr)
+{
+	put_unaligned_be16(XTUN_L2TP_V3, hdr);
+	return XTUN_L2TP_FLAGS_LEN +
+	       xtun_l2tp_prepare_ip(conf, hdr + XTUN_L2TP_FLAGS_LEN);
+}
+
+const struct xtun_wire xtun_l2tp_wire = {
+	.id = 8,
+	.ipproto = IPPROTO_UDP,
+	.hdr_max = XTUN_L2TP_FLAGS_LEN + XTUN_L2TP_SESSION_LEN +
+		   XTUN_L2TP_REST_MAX,
+	.pair = true,
+	.common = true,
+	.carrier = &xtun_udp_carrier,
+	.parse = xtun_l2tp_parse,
+	.rest = xtun_l2tp_rest,
+};
+
+const struct xtun_wire xtun_l2tp_ip_wire = {
+	.id = 9,
+	.ipproto = IPPROTO_L2TP,
+	.hdr_max = XTUN_L2TP_SESSION_LEN + XTUN_L2TP_REST_MAX,
+	.carrier = &xtun_hook_carrier,
+	.parse = xtun_l2tp_parse_ip,
+	.rest = xtun_l2tp_rest,
+};
+
+/* What a session is, however it is carried. */
+#define XTUN_L2TP_SESSION						\
+	.payloads = BIT(XTUN_PAYLOAD_ETH) | BIT(XTUN_PAYLOAD_IP),	\
+	.payload = XTUN_PAYLOAD_ETH,					\
+	.keying = XTUN_KEY_FULL,					\
+	.key_min = 1,							\
+	.key_max = U32_MAX,						\
+	.key_needed = true,						\
+	.cookies = true
+
+const struct xtun_encap_ops xtun_l2tp_ops = {
+	.name = "l2tp",
+	.wire = &xtun_l2tp_wire,
+	XTUN_L2TP_SESSION,
+	.flags = XTUN_CONF_FLAGS_NOUDPCSUM,
+	.dport = {
+		[XTUN_PAYLOAD_ETH] = 1701,
+		[XTUN_PAYLOAD_IP] = 1701,
+	},
+	.prepare = xtun_l2tp_prepare,
+};
+
+const struct xtun_encap_ops xtun_l2tp_ip_ops = {
+	.name = "l2tp-ip",
+	.wire = &xtun_l2tp_ip_wire,
+	XTUN_L2TP_SESSION,
+	.prepare = xtun_l2tp_prepare_ip,
+};
