@@ -211,7 +211,7 @@ static unsigned int xtun_mss_room(const struct xtun_conf *conf,
 				  const union nf_inet_addr *peer,
 				  unsigned int l3)
 {
-	unsigned int headers = conf->overhead + l3, mtu;
+	unsigned int headers = conf->overhead + l3;
 	struct xtun_cx cx = {
 		.tun = conf->tun,
 		.conf = conf,
@@ -221,9 +221,8 @@ static unsigned int xtun_mss_room(const struct xtun_conf *conf,
 
 	if (xtun_route_out(&cx))
 		return UINT_MAX;
-	mtu = dst_mtu(cx.dst);
 	dst_release(cx.dst);
-	return max(mtu, headers) - headers;
+	return max(cx.mtu, headers) - headers;
 }
 
 /**

@@ -28,6 +28,9 @@
 #define XTUN_ANSWER_ROOM	(LL_MAX_HEADER + sizeof(struct ipv6hdr) + \
 				 sizeof(struct udphdr))
 
+/* So often a route is looked up that is gone again at once. */
+#define XTUN_ROUTE_TRIES	8
+
 /* What packets inherit does not choose the route: one is cached. */
 static u8 xtun_route_tos(const struct xtun_conf *conf)
 {
@@ -137,9 +140,53 @@ static void xtun_cache_set(const struct xtun_cx *cx)
 		dst_cache_set_ip4(cache, cx->dst, cx->saddr.ip);
 }
 
+/*
+ * While a route's exceptions are renewed, one lookup may take away what another
+ * one has just found: it leads nowhere from then on, and has the MTU of that.
+ * So this is asked after something was read.
+ */
+static bool xtun_dst_gone(const struct dst_entry *dst)
+{
+	return READ_ONCE(dst->dev) == blackhole_netdev;
+}
+
+/* Was an MTU read from such a route? IPsec's keep what they got from one. */
+static bool xtun_mtu_gone(const struct dst_entry *dst, unsigned int mtu)
+{
+	return unlikely(mtu <= ETH_MIN_MTU) &&
+	       (xtun_dst_gone(dst) || dst_xfrm(dst));
+}
+
+/* Out of line: a cached route needs none of it. */
+static noinline enum xtun_reason xtun_route_find(struct xtun_cx *cx)
+{
+	const union nf_inet_addr saddr = cx->saddr;
+	unsigned int tries = XTUN_ROUTE_TRIES;
+
+	do {
+		cx->saddr = saddr;
+		cx->dst = xtun_route_lookup(cx->conf, &cx->saddr, &cx->daddr);
+		if (IS_ERR(cx->dst))
+			return XTUN_TX_NO_ROUTE;
+		if (cx->dst->dev == cx->tun->dev) {
+			dst_release(cx->dst);
+			return XTUN_TX_ROUTE_LOOP;
+		}
+		cx->mtu = dst_mtu(cx->dst);
+		if (!xtun_dst_gone(cx->dst) &&
+		    !xtun_mtu_gone(cx->dst, cx->mtu)) {
+			if (cx->conf->one_path)
+				xtun_cache_set(cx);
+			return XTUN_OK;
+		}
+		dst_release(cx->dst);
+	} while (--tries);
+	return XTUN_TX_NO_ROUTE;
+}
+
 /**
  * xtun_route_out() - find the route of an outer packet
- * @cx: packet with its peer; gets route and source
+ * @cx: packet with its peer; gets route, its MTU, and source
  *
  * One route is cached; where addresses differ each packet's is looked up.
  *
@@ -148,24 +195,18 @@ static void xtun_cache_set(const struct xtun_cx *cx)
  */
 enum xtun_reason xtun_route_out(struct xtun_cx *cx)
 {
-	bool one_path = cx->conf->one_path;
-
-	if (likely(one_path)) {
+	if (likely(cx->conf->one_path)) {
 		cx->dst = xtun_cache_get(cx);
-		if (likely(cx->dst))
-			return XTUN_OK;
+		if (likely(cx->dst)) {
+			cx->mtu = dst_mtu(cx->dst);
+			if (!xtun_mtu_gone(cx->dst, cx->mtu))
+				return XTUN_OK;
+			dst_release(cx->dst);
+			/* The cache has filled it in. */
+			cx->saddr = cx->conf->p.local;
+		}
 	}
-
-	cx->dst = xtun_route_lookup(cx->conf, &cx->saddr, &cx->daddr);
-	if (IS_ERR(cx->dst))
-		return XTUN_TX_NO_ROUTE;
-	if (cx->dst->dev == cx->tun->dev) {
-		dst_release(cx->dst);
-		return XTUN_TX_ROUTE_LOOP;
-	}
-	if (one_path)
-		xtun_cache_set(cx);
-	return XTUN_OK;
+	return xtun_route_find(cx);
 }
 
 /* MTU of a route, without what was learned about the path. */
@@ -201,20 +242,12 @@ static unsigned int xtun_dst_link_mtu(const struct dst_entry *dst)
  */
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 {
-	union nf_inet_addr saddr = conf->p.local;
 	struct net_device *link;
-	struct dst_entry *dst;
-	unsigned int mtu;
+	struct xtun_path path;
 
-	if (!ipv6_addr_any(&conf->p.remote.in6)) {
-		dst = xtun_route_lookup(conf, &saddr, &conf->p.remote);
-		if (!IS_ERR(dst)) {
-			mtu = dst->dev == conf->tun->dev ?
-			      0 : xtun_dst_link_mtu(dst);
-			dst_release(dst);
-			return mtu;
-		}
-	}
+	if (!ipv6_addr_any(&conf->p.remote.in6) &&
+	    !xtun_route_path(conf, &conf->p.remote, &path))
+		return path.link_mtu;
 
 	link = __dev_get_by_index(conf->tun->net, conf->p.link);
 	return link ? READ_ONCE(link->mtu) : 0;
@@ -241,18 +274,13 @@ static struct dst_entry *xtun_route_now(const struct xtun_conf *conf,
 	return xtun_route_lookup(conf, &saddr, peer);
 }
 
-/* Path MTU to a peer as it is now, or 0 without a route. */
+/* Path MTU to a peer as it is now, or 0 when nothing is known. */
 static u32 xtun_route_mtu(const struct xtun_conf *conf,
 			  const union nf_inet_addr *peer)
 {
-	struct dst_entry *dst = xtun_route_now(conf, peer);
-	u32 mtu;
+	struct xtun_path path;
 
-	if (IS_ERR(dst))
-		return 0;
-	mtu = dst_mtu(dst);
-	dst_release(dst);
-	return mtu;
+	return xtun_route_path(conf, peer, &path) ? 0 : path.mtu;
 }
 
 /*
@@ -287,6 +315,24 @@ static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
 	return READ_ONCE(conf->tun->net->ipv4.ip_rt_min_pmtu);
 }
 
+/* False when the route was gone, so that nobody has learned anything. */
+static bool xtun_route_lower(const struct xtun_conf *conf,
+			     struct sk_buff *error, u32 mtu)
+{
+	union nf_inet_addr peer = xtun_quoted_peer(error, conf->p.family);
+	struct dst_entry *dst = xtun_route_now(conf, &peer);
+	bool gone;
+
+	if (IS_ERR(dst))
+		return true;
+	error->dev = dst->dev;
+	if (!xtun_dst_gone(dst))
+		dst->ops->update_pmtu(dst, NULL, error, mtu, false);
+	gone = xtun_dst_gone(dst);
+	dst_release(dst);
+	return !gone;
+}
+
 /**
  * xtun_route_learn() - lower the path MTU to a peer
  * @conf: the tunnel that has sent the quoted packet
@@ -305,21 +351,17 @@ u32 xtun_route_learn(const struct xtun_conf *conf, const struct sk_buff *skb,
 		     u32 mtu)
 {
 	union nf_inet_addr peer = xtun_quoted_peer(skb, conf->p.family);
+	unsigned int tries = XTUN_ROUTE_TRIES;
 	struct sk_buff *error;
-	struct dst_entry *dst;
 
 	mtu = max(mtu, xtun_route_least_mtu(conf));
-	dst = xtun_route_now(conf, &peer);
-	if (IS_ERR(dst))
-		return mtu;
 	error = xtun_error_as_routed(conf, skb);
-	if (error) {
-		error->dev = dst->dev;
-		skb_reset_network_header(error);
-		dst->ops->update_pmtu(dst, NULL, error, mtu, false);
-		consume_skb(error);
-	}
-	dst_release(dst);
+	if (!error)
+		return mtu;
+	skb_reset_network_header(error);
+	while (tries-- && !xtun_route_lower(conf, error, mtu))
+		;
+	consume_skb(error);
 	return min_not_zero(mtu, xtun_route_mtu(conf, &peer));
 }
 
@@ -885,19 +927,12 @@ static void xtun_path_fill_mtu(struct xtun_path *path,
 		path->expires = DIV_ROUND_UP(expires - now, HZ);
 }
 
-/**
- * xtun_route_path() - describe the route that packets to a peer take now
- * @conf: a configured configuration
- * @peer: the peer
- * @path: gets what there is
- *
- * Context: RTNL or RCU, does not sleep.
- * Return: 0, or the negative error of the lookup.
- */
-int xtun_route_path(const struct xtun_conf *conf,
-		    const union nf_inet_addr *peer, struct xtun_path *path)
+static int xtun_path_read(const struct xtun_conf *conf,
+			  const union nf_inet_addr *peer,
+			  struct xtun_path *path)
 {
 	struct dst_entry *dst;
+	bool gone;
 
 	memset(path, 0, sizeof(*path));
 	path->source = conf->p.local;
@@ -912,6 +947,29 @@ int xtun_route_path(const struct xtun_conf *conf,
 		xtun_path_fill_gateway(path, dst);
 		xtun_path_fill_mtu(path, dst);
 	}
+	gone = xtun_dst_gone(dst) ||
+	       (!path->loop && xtun_mtu_gone(dst, path->mtu));
 	dst_release(dst);
-	return 0;
+	return gone ? -EAGAIN : 0;
+}
+
+/**
+ * xtun_route_path() - describe the route that packets to a peer take now
+ * @conf: a configured configuration
+ * @peer: the peer
+ * @path: gets what there is
+ *
+ * Context: RTNL or RCU, does not sleep.
+ * Return: 0, or the negative error of the lookup.
+ */
+int xtun_route_path(const struct xtun_conf *conf,
+		    const union nf_inet_addr *peer, struct xtun_path *path)
+{
+	unsigned int tries = XTUN_ROUTE_TRIES;
+	int err;
+
+	do
+		err = xtun_path_read(conf, peer, path);
+	while (err == -EAGAIN && --tries);
+	return err;
 }

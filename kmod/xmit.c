@@ -233,13 +233,12 @@ static int xtun_tx_route(struct xtun_cx *cx)
 /* Bytes of inner packet, from the data on, that fit into the path. */
 static unsigned int xtun_tx_limit(const struct xtun_cx *cx)
 {
-	unsigned int mtu = dst_mtu(cx->dst);
 	unsigned int headers = cx->overhead;
 
 	/* The limit counts the inner Ethernet header, as overhead does. */
 	if (cx->conf->p.payload == XTUN_PAYLOAD_ETH)
 		headers -= ETH_HLEN;
-	return mtu > headers ? mtu - headers : 0;
+	return cx->mtu > headers ? cx->mtu - headers : 0;
 }
 
 static bool xtun_tx_fits(const struct xtun_cx *cx, unsigned int limit)

@@ -682,6 +682,7 @@ struct xtun_wire {
  * @tun: its tunnel
  * @conf: configuration in force for it
  * @dst: outer route, with a reference
+ * @mtu: of that route's path, in bytes of outer packet
  * @saddr: outer source
  * @daddr: outer destination
  * @proto: inner ethertype of IP packets, whatever the payload; else 0
@@ -708,6 +709,7 @@ struct xtun_cx {
 	struct xtun_dev *tun;
 	const struct xtun_conf *conf;
 	struct dst_entry *dst;
+	unsigned int mtu;
 	union nf_inet_addr saddr;
 	union nf_inet_addr daddr;
 	__be16 proto;

@@ -3,10 +3,14 @@
 # What is known of the path to a peer: path-get and the events, in the hands of
 # the kernel tree's own client; tunctl path, and the story that tunctl monitor
 # tells while it happens.
+import contextlib
 import functools
 import ipaddress
 import json
+import os
 import re
+import signal
+import socket
 import struct
 import time
 from errno import EDESTADDRREQ, EINVAL, ENETUNREACH, ENODEV, EOPNOTSUPP
@@ -118,6 +122,71 @@ def learned(lab, family):
     ktap.holds(known(path.ingress), {"mtu": 1500, "learned-mtu": 1400, "expires": None},
                "after the kernel has forgotten it")
     ktap.contains(path.ingress.check("tunctl", "path", DEV), "not in force", "tunctl path")
+
+
+def send_anew(ns, dst, size, times, processor):
+    """A child whose every datagram has the kernel look routes up; its number."""
+    sock = ns.socket(net.family_of(dst), socket.SOCK_DGRAM)
+    traffic.set_df(sock, "probe")
+    sock.connect((dst, 9))
+    with ns:
+        flush = os.open("/proc/sys/net/ipv4/route/flush", os.O_WRONLY)
+    child = os.fork()
+    if child:
+        os.close(flush)
+        return child
+    with contextlib.suppress(BaseException):
+        os.sched_setaffinity(0, {processor})
+        for _ in range(times):
+            os.write(flush, b"1")
+            with contextlib.suppress(OSError):      # some other datagram's end
+                sock.send(bytes(size))
+        os._exit(0)
+    os._exit(1)
+
+
+def all_ended(children):
+    """Whether none of these processes works any more; they must have come to their end."""
+    for child in list(children):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            children.remove(child)
+            ktap.eq(status, 0, "exit status of a sender")
+    return not children
+
+
+def kill_all(children):
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@ktap.table("a route that another processor's lookup takes away says nothing of the path, inner {0}",
+            FAMILIES)
+def taken_away(lab, inner):
+    path = lab.tunnel()
+    # Only after there was a path MTU do the lookups of all processors share a route.
+    narrow(path)
+    path.narrow(1500)
+    path.ingress.sysctl({"net.ipv4.route.flush": 1})
+    before = path.ingress.counters(DEV)
+    sent = path.ingress.stats(DEV)["tx_packets"]
+    client, seen = ynl.client(path.ingress), set()
+    size = 1500 - 28 - {"v4": 28, "v6": 48}[inner]
+    processors = sorted(os.sched_getaffinity(0))
+    ktap.true(len(processors) > 1, "two processors")
+    children = []
+    ktap.defer(kill_all, children)
+    for processor in processors[:2]:
+        children.append(send_anew(path.ingress, getattr(path.b, inner), size, 5000, processor))
+    while not all_ended(children):
+        got = client.do("path-get", {"ifname": DEV})["path"]
+        seen.add((got["mtu"], got["link-mtu"]))
+    ktap.eq(seen, {(1500, 1500)}, "MTU of path and link, whenever asked for")
+    after = path.ingress.counters(DEV)
+    for name in ("tx-too-big", "tx-no-route"):
+        ktap.eq(after[name] - before[name], 0, name)
+    ktap.true(path.ingress.stats(DEV)["tx_packets"] - sent > 5000, "packets were sent")
 
 
 @ktap.table("the last error, and how many there were, over {0}", FAMILIES)
