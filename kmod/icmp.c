@@ -603,6 +603,16 @@ static bool xtun_back_fits_next(const struct xtun_back *b, unsigned int headers)
 	return b->quote.len <= headers + IPV6_MIN_MTU;
 }
 
+/*
+ * A packet whose route is taken away while it leaves fits into nothing, and this
+ * host says so itself. It says nothing about the path.
+ */
+static bool xtun_back_from_nowhere(const struct xtun_back *b)
+{
+	return b->icmp->info && b->icmp->info <= ETH_MIN_MTU &&
+	       xtun_route_is_own(b->skb, b->match.family, &b->from);
+}
+
 static enum xtun_verdict xtun_back_too_big(struct xtun_back *b)
 {
 	struct xtun_dev *tun = b->cx.tun;
@@ -610,7 +620,8 @@ static enum xtun_verdict xtun_back_too_big(struct xtun_back *b)
 	u32 mtu, before;
 
 	/* Nobody need fragment, so nobody complains, without DF. */
-	if (b->quote.len <= b->icmp->info || !b->quote.df) {
+	if (b->quote.len <= b->icmp->info || !b->quote.df ||
+	    xtun_back_from_nowhere(b)) {
 		xtun_count(tun, XTUN_ERR_BOGUS_MTU);
 		return XTUN_ERR_FALSE;
 	}

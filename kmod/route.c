@@ -584,6 +584,26 @@ bool xtun_route_for_one(const struct sk_buff *skb, u8 family)
 	return !ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr);
 }
 
+/**
+ * xtun_route_is_own() - is an address one of this host's?
+ * @skb: a received packet
+ * @family: AF_INET or AF_INET6
+ * @addr: an address that could have sent it
+ *
+ * Context: RCU.
+ * Return: whether it is one in the packet's netns and VRF.
+ */
+bool xtun_route_is_own(const struct sk_buff *skb, u8 family,
+		       const union nf_inet_addr *addr)
+{
+	struct net *net = dev_net(skb->dev);
+
+	if (family == AF_INET)
+		return inet_addr_type_dev_table(net, skb->dev, addr->ip) ==
+		       RTN_LOCAL;
+	return ipv6_chk_addr(net, &addr->in6, NULL, 0);
+}
+
 static bool xtun_answer4(struct sock *sk, const struct xtun_stray *s,
 			 struct sk_buff *skb)
 {

@@ -1041,6 +1041,8 @@ void xtun_route_ident(struct xtun_cx *cx);
 __be16 xtun_route_df(const struct xtun_cx *cx);
 int xtun_route_send(struct xtun_cx *cx);
 bool xtun_route_for_one(const struct sk_buff *skb, u8 family);
+bool xtun_route_is_own(const struct sk_buff *skb, u8 family,
+		       const union nf_inet_addr *addr);
 void xtun_route_answer(struct sock *sk, const struct xtun_stray *s);
 void xtun_route_udp_csum(const struct xtun_cx *cx);
 bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family);

@@ -761,6 +761,33 @@ def not_raised(lab, words, family):
     learned(bed_tunnel, floor)
 
 
+def own_word(bed_tunnel, quote, mtu, source):
+    """The host itself says that a packet is too big for its route."""
+    v4 = bed_tunnel.family == "v4"
+    sock = bed_tunnel.ns.socket(net.family_of(bed_tunnel.local), socket.SOCK_RAW,
+                                socket.IPPROTO_ICMP if v4 else socket.IPPROTO_ICMPV6)
+    sock.bind((source, 0))
+    error = too_big(bed_tunnel, quote, mtu)[pkt.ICMP if v4 else pkt.ICMPv6PacketTooBig]
+    sock.sendto(bytes(error), (bed_tunnel.local, 0))    # of IPv6 the kernel makes the checksum
+
+
+@ktap.table("{0} over {1}: the host's own too-big counts, but not that of a route that is gone", [
+    (words, family) for words in ("encap ip", "encap gre key 7") for family in FAMILIES])
+def own_too_big(lab, words, family):
+    bed_tunnel, sent = quoted(lab, words, family)
+    second = {"v4": "192.0.2.77", "v6": "2001:db8:1::77"}[family]
+    bed_tunnel.ns.ip(net.address_line("under0", f"{second}/{32 if family == 'v4' else 128}"))
+    ktap.defer(bed_tunnel.ns.ip, f"addr del {second} dev under0")
+    with bed_tunnel.ns.moves(bed_tunnel.dev, err_bogus_mtu=4):
+        for source in (bed_tunnel.local, second):
+            for mtu in (1, 68):
+                own_word(bed_tunnel, sent, mtu, source)
+    ktap.eq(bed_tunnel.ns.path_mtu(bed_tunnel.remote), 1500, "MTU of the route")
+    with bed_tunnel.ns.moves(bed_tunnel.dev, err_too_big=1):
+        own_word(bed_tunnel, sent, NARROW, second)
+    learned(bed_tunnel, NARROW)
+
+
 def answered(bed_tunnel):
     """The host has dealt with what was sent to it before."""
     peer = bed_tunnel.peer
