@@ -215,6 +215,12 @@ class Masquerade(Plain):
             }}
         }}""")
 
+    def forget(self):
+        """There is nothing: the ingress learns nothing for those whom it hides.
+
+        Without its address it would soon forget them too, even those of a moment later.
+        """
+
     def leave(self):
         self.ns.check("nft", "delete table inet hide")
         self.inside.close()
