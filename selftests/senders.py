@@ -143,6 +143,7 @@ class Scene:
                    *([f"link set t0 netns {self.ns}"] if self.ns is not ingress else []))
         self.ns.ip(*([f"link set t0 master {self.master}"] if self.master else []),
                    *self.addresses(words))
+        self.settle()
         with ktap.for_file():
             self.arrange(words)
 
@@ -154,6 +155,13 @@ class Scene:
         """Nobody knows anything about paths through the tunnel any more."""
         self.ns.ip("addr del 10.9.0.1/24 dev t0", "addr del fd00:9::1/64 dev t0",
                    *self.addresses(self.words))
+        self.settle()
+
+    def settle(self):
+        """The kernel makes the route to an IPv6 address a moment after the address."""
+        where = f" vrf {self.master}" if self.master else ""
+        ktap.wait_for(lambda: self.ns.ip(f"route get fd00:9::1{where}").startswith("local "),
+                      "the route to the tunnel's own address")
 
     def arrange(self, words):
         """Sets the places up; a home is one for as long as the device."""
@@ -304,6 +312,9 @@ class Bridge(Scene):
         return ["link set t0 mtu 1500", "link set t0 up"]
 
     def forget(self):
+        pass
+
+    def settle(self):
         pass
 
 
