@@ -806,7 +806,7 @@ def port(test):
 def port_taken(test):
     net.need_modules("gtp")
     b = test.hosts.b
-    in_tree(b, "g0", b.v4, test.hosts.a.v4, ["v4"])
+    in_tree(b, "g0", b.v4, test.hosts.a.v4, [])
     said = refusal(b, f"link add r0 type xtun encap gtp key 1 local {b.v4} remote 192.0.2.9")
     ktap.eq(said, "dport: gtp_encap_recv [gtp] has port 2152", "what the kernel says")
 
