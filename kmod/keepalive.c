@@ -22,7 +22,8 @@ static void xtun_keepalive(struct work_struct *work)
 		xtun_xmit_empty(tun, conf);
 	rcu_read_unlock_bh();
 	if (seconds)
-		queue_delayed_work(system_wq, &tun->keepalive, seconds * HZ);
+		queue_delayed_work(system_percpu_wq, &tun->keepalive,
+				   seconds * HZ);
 }
 
 /**
@@ -47,7 +48,7 @@ void xtun_keepalive_init(struct xtun_dev *tun)
 void xtun_keepalive_start(struct xtun_dev *tun)
 {
 	if (netif_running(tun->dev) && rtnl_dereference(tun->conf)->keepalive)
-		mod_delayed_work(system_wq, &tun->keepalive, 0);
+		mod_delayed_work(system_percpu_wq, &tun->keepalive, 0);
 }
 
 /**

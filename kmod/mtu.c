@@ -17,7 +17,8 @@ static void xtun_mtu_later(struct xtun_net *xn)
 {
 	/* A netns that is being made has nothing yet, or not all. */
 	if (xn && READ_ONCE(xn->watching) && !list_empty(&xn->tunnels))
-		queue_delayed_work(system_wq, &xn->mtu_work, XTUN_MTU_DELAY);
+		queue_delayed_work(system_percpu_wq, &xn->mtu_work,
+				   XTUN_MTU_DELAY);
 }
 
 /*
@@ -32,7 +33,7 @@ static int xtun_mtu_watch_fib(struct xtun_net *xn)
 	if (err != -EBUSY)
 		return err;
 	if (READ_ONCE(xn->watching))
-		queue_delayed_work(system_wq, &xn->mtu_work, HZ);
+		queue_delayed_work(system_percpu_wq, &xn->mtu_work, HZ);
 	return 0;
 }
 

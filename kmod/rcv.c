@@ -339,8 +339,8 @@ static enum xtun_reason xtun_rx_inner(struct sk_buff *skb,
 
 	if (unlikely(conf->p.mss))
 		peer = xtun_rx_peer(skb, conf);
-	if (__iptunnel_pull_header(skb, h->len, h->proto, false,
-				   !net_eq(tun->net, dev_net(tun->dev))))
+	if (xtun_pull_header(skb, h->len, h->proto,
+			     !net_eq(tun->net, dev_net(tun->dev))))
 		return h->payload == XTUN_PAYLOAD_ETH &&
 		       skb->len < ETH_HLEN ? XTUN_RX_INNER_MALFORMED :
 					     XTUN_RX_NO_MEMORY;

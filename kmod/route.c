@@ -36,7 +36,8 @@ static u8 xtun_route_tos(const struct xtun_conf *conf)
 {
 	if (conf->p.tos == XTUN_TOS_INHERIT)
 		return 0;
-	return conf->p.family == AF_INET ? RT_TOS(conf->p.tos) : conf->p.tos;
+	return conf->p.family == AF_INET ? xtun_rt_tos(conf->p.tos) :
+					   conf->p.tos;
 }
 
 static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
@@ -50,10 +51,10 @@ static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
 		.flowi4_mark = conf->p.fwmark,
 		.flowi4_proto = conf->ipproto ?: IPPROTO_IPIP,
 		.fl4_dport = htons(conf->dport),
-		.flowi4_tos = xtun_route_tos(conf),
 	};
 	struct rtable *rt;
 
+	xtun_flowi4_set_tos(&fl4, xtun_route_tos(conf));
 	rt = ip_route_output_flow(conf->tun->net, &fl4, NULL);
 	if (IS_ERR(rt))
 		return ERR_CAST(rt);
@@ -615,18 +616,17 @@ static bool xtun_answer4(struct sock *sk, const struct xtun_stray *s,
 		.flowi4_oif = l3mdev_master_ifindex(s->skb->dev),
 		.flowi4_mark = IP4_REPLY_MARK(net, s->skb->mark),
 		.flowi4_proto = IPPROTO_UDP,
-		.flowi4_tos = RT_TOS(tos),
 		.fl4_sport = s->match.port,
 		.fl4_dport = s->port,
 	};
-	struct rtable *rt = ip_route_output_flow(net, &fl4, NULL);
+	struct rtable *rt;
 
+	xtun_flowi4_set_tos(&fl4, tos);
+	rt = ip_route_output_flow(net, &fl4, NULL);
 	if (IS_ERR(rt))
 		return false;
 	skb->mark = fl4.flowi4_mark;
-	udp_tunnel_xmit_skb(rt, sk, skb, fl4.saddr, fl4.daddr, tos,
-			    ip4_dst_hoplimit(&rt->dst), 0, s->match.port,
-			    s->port, false, false);
+	xtun_udp4_send(rt, sk, skb, &fl4, tos, ip4_dst_hoplimit(&rt->dst));
 	return true;
 }
 
@@ -653,9 +653,7 @@ static bool xtun_answer6(struct sock *sk, const struct xtun_stray *s,
 	if (IS_ERR(dst))
 		return false;
 	skb->mark = fl6.flowi6_mark;
-	udp_tunnel6_xmit_skb(dst, sk, skb, NULL, &fl6.saddr, &fl6.daddr, tos,
-			     ip6_dst_hoplimit(dst), 0, s->match.port, s->port,
-			     false);
+	xtun_udp6_send(dst, sk, skb, &fl6, tos, ip6_dst_hoplimit(dst));
 	return true;
 }
 

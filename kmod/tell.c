@@ -347,15 +347,16 @@ static void xtun_have_transport(struct sk_buff *skb)
 static void xtun_tell_routed(const struct xtun_cx *cx,
 			     const struct xtun_told_as *as, u32 mtu)
 {
-	struct inet6_skb_parm parm = {};
-	struct ip_options opt = {};
+	struct inet6_skb_parm parm6 = {};
+	struct inet_skb_parm parm4 = {};
 
 	if (cx->proto == htons(ETH_P_IPV6)) {
 		xtun_have_transport(cx->skb);
 		if (ipv6_mod_enabled())
-			__icmpv6_send(cx->skb, as->type, as->code, mtu, &parm);
+			icmp6_send(cx->skb, as->type, as->code, mtu, NULL,
+				   &parm6);
 	} else if (xtun_have_route(cx)) {
-		__icmp_send(cx->skb, as->type, as->code, htonl(mtu), &opt);
+		xtun_icmp_send(cx->skb, as->type, as->code, htonl(mtu), &parm4);
 	}
 }
 

@@ -3,6 +3,7 @@
  * The way out: classify the inner packet, choose peer and route, make it fit,
  * put the headers before it, send.
  */
+#include <linux/bottom_half.h>
 #include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -444,7 +445,7 @@ static int xtun_tx_push(struct xtun_cx *cx)
 			 LL_RESERVED_SPACE(cx->dst->dev)) ||
 	    (carrier->covers && skb->ip_summed == CHECKSUM_PARTIAL &&
 	     skb_checksum_help(skb)) ||
-	    iptunnel_handle_offloads(skb, conf->gso_type))
+	    xtun_handle_offloads(skb, conf->gso_type))
 		return xtun_drop(cx->tun, skb, XTUN_TX_NO_MEMORY);
 
 	if (!conf->ipproto)
@@ -493,9 +494,11 @@ static int xtun_tx_send(struct xtun_cx *cx)
 		return err;
 	}
 
-	__this_cpu_inc(pcpu->sending);
+	if (xtun_bh_excludes())
+		__this_cpu_inc(pcpu->sending);
 	err = xtun_route_send(cx);
-	__this_cpu_dec(pcpu->sending);
+	if (xtun_bh_excludes())
+		__this_cpu_dec(pcpu->sending);
 	if (err)
 		xtun_count(cx->tun, xtun_tx_refusal(err));
 	return err;
@@ -555,7 +558,8 @@ static void xtun_tx(struct xtun_cx *cx)
  * @dev: the tunnel's device
  *
  * A packet that comes while this CPU is sending one for the same tunnel is the
- * outer packet of that one, come back, if need be through other tunnels.
+ * outer packet of that one, come back, if need be through other tunnels. Where
+ * another task may be at it on this CPU, only the packet can tell.
  *
  * Context: BH disabled.
  * Return: always NETDEV_TX_OK.
@@ -569,7 +573,8 @@ netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev)
 		.conf = rcu_dereference_bh(tun->conf),
 	};
 
-	if (unlikely(__this_cpu_read(tun->pcpu->sending))) {
+	if (xtun_bh_excludes() &&
+	    unlikely(__this_cpu_read(tun->pcpu->sending))) {
 		xtun_tell_loop(tun);
 		xtun_drop(tun, skb, XTUN_TX_ROUTE_LOOP);
 	} else {

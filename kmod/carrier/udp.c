@@ -285,7 +285,7 @@ static int xtun_port_bind(struct xtun_port *port, struct net *net, u8 family)
 
 	err = udp_sock_create(net, &cfg, &port->sock);
 	if (!err)
-		setup_udp_tunnel_sock(net, port->sock, &tunnel);
+		setup_udp_tunnel_sock(net, port->sock->sk, &tunnel);
 	return err;
 }
 
@@ -369,7 +369,7 @@ static int xtun_port_hold(struct xtun_port *port, const struct xtun_conf *conf,
 static void xtun_port_let_go(struct xtun_port *port)
 {
 	if (port->sock)
-		udp_tunnel_sock_release(port->sock);
+		udp_tunnel_sock_release(port->sock->sk);
 	port->sock = NULL;
 }
 
@@ -524,7 +524,7 @@ static void xtun_udp_push(const struct xtun_cx *cx, u8 *hdr)
 	struct udphdr *uh = (struct udphdr *)hdr;
 
 	uh->source = xtun_udp_sport(conf, &cx->tag);
-	uh->len = htons(cx->skb->len);
+	udp_set_len(uh, cx->skb->len);
 	skb_set_inner_protocol(cx->skb,
 			       conf->p.payload == XTUN_PAYLOAD_ETH ?
 			       htons(ETH_P_TEB) : cx->proto);

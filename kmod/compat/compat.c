@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What needs code of its own on kernels that lack it.
+ * What needs code of its own on kernels that lack it, or keep it to themselves.
  */
 #include <linux/atomic.h>
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
+#include <linux/math64.h>
+#include <linux/net.h>
 #include <linux/netlink.h>
+#include <linux/random.h>
+#include <linux/siphash.h>
+#include <net/inetpeer.h>
+#include <net/ip.h>
+#include <net/net_namespace.h>
 
 #ifndef XTUN_HAVE_EXTACK_FMT
 #define XTUN_EXTACK_BUFS	32
@@ -30,5 +38,129 @@ const char *xtun_extack_format(const char *fmt, ...)
 	vsnprintf(buf, XTUN_EXTACK_LEN, fmt, args);
 	va_end(args);
 	return buf;
+}
+#endif
+
+#ifndef XTUN_HAVE_ICMP_GLOBAL
+/* So often the stack adds to the credit that errors are paid with. */
+#define XTUN_ICMP_CREDIT_PERIOD	(HZ / 50)
+
+/* What the stack's rate makes of so many jiffies without an addition. */
+static int xtun_icmp_earned(const struct net *net, u32 time)
+{
+	u64 rate = READ_ONCE(net->ipv4.sysctl_icmp_msgs_per_sec);
+
+	if (time < XTUN_ICMP_CREDIT_PERIOD)
+		return 0;
+	return div_u64(rate * min_t(u32, time, HZ), HZ);
+}
+
+/**
+ * xtun_icmp_global_allow() - may this host send one more ICMP error?
+ * @net: netns that it is sent in
+ *
+ * The credit is the one that the stack's own errors are paid with. It is added
+ * to when it is used up, by whoever comes first.
+ *
+ * Context: any.
+ * Return: whether it may, by net.ipv4.icmp_msgs_per_sec and icmp_msgs_burst.
+ */
+bool xtun_icmp_global_allow(struct net *net)
+{
+	u32 last = READ_ONCE(net->ipv4.icmp_global_stamp), now = jiffies;
+	int burst = READ_ONCE(net->ipv4.sysctl_icmp_msgs_burst);
+	int earned;
+
+	if (atomic_read(&net->ipv4.icmp_global_credit) > 0)
+		return true;
+	earned = xtun_icmp_earned(net, now - last);
+	if (earned && try_cmpxchg(&net->ipv4.icmp_global_stamp, &last, now))
+		atomic_add(min(earned, burst), &net->ipv4.icmp_global_credit);
+	return earned;
+}
+
+/**
+ * xtun_icmp_global_consume() - pay for an error that is sent
+ * @net: netns that it is sent in
+ *
+ * One on average: who could count exactly would learn what others are sent.
+ *
+ * Context: any.
+ */
+void xtun_icmp_global_consume(struct net *net)
+{
+	atomic_sub(get_random_u32_below(3), &net->ipv4.icmp_global_credit);
+}
+#endif
+
+#ifndef XTUN_HAVE_INETPEER
+/* Hosts, or few of them that share one place by chance. */
+#define XTUN_HOSTS		4096
+
+/* As by the stack, a host may be sent so many at once; at first no more than a
+ * minute makes, but one.
+ */
+#define XTUN_HOST_BURST		6
+#define XTUN_HOST_FIRST		(60UL * HZ)
+
+/* Whom an error is for; all of it is hashed. */
+struct xtun_host {
+	const struct inet_peer_base *base;
+	u32 key[INETPEER_MAXKEYSZ];
+	u32 family;
+} __packed;
+
+static unsigned int xtun_host_place(const struct inet_peer_base *base,
+				    const struct inetpeer_addr *addr)
+{
+	struct xtun_host host = { .base = base, .family = addr->family };
+	static siphash_key_t secret __read_mostly;
+
+	memcpy(host.key, addr->key, addr->family == AF_INET ?
+				    sizeof(addr->a4) : sizeof(addr->a6));
+	net_get_random_once(&secret, sizeof(secret));
+	return siphash(&host, sizeof(host), &secret) % XTUN_HOSTS;
+}
+
+/* When a host of which @until is kept would have had all that it may be sent. */
+static unsigned long xtun_host_served(unsigned long until, unsigned long now,
+				      unsigned long timeout)
+{
+	unsigned long burst = XTUN_HOST_BURST * timeout;
+
+	if (!until)
+		return now + burst - clamp(XTUN_HOST_FIRST, timeout, burst);
+	/* Neither what is past nor what an older rate has left counts. */
+	return time_in_range(until, now, now + burst) ? until : now;
+}
+
+/**
+ * xtun_inetpeer_allows() - may an error be sent to a host?
+ * @base: hosts of its family and netns
+ * @addr: the host
+ * @timeout: jiffies in which one may be sent, or 0 for any number
+ *
+ * What is kept of a host is until when it has been served. The stack's errors
+ * do not count here, nor these there.
+ *
+ * Context: any.
+ * Return: whether it may.
+ */
+bool xtun_inetpeer_allows(const struct inet_peer_base *base,
+			  const struct inetpeer_addr *addr, int timeout)
+{
+	static unsigned long served[XTUN_HOSTS];
+	unsigned long *until = &served[xtun_host_place(base, addr)];
+	unsigned long now = jiffies, old, new;
+
+	if (timeout <= 0)
+		return true;
+	old = READ_ONCE(*until);
+	do {
+		new = xtun_host_served(old, now, timeout) + timeout;
+		if (time_after(new, now + XTUN_HOST_BURST * timeout))
+			return false;
+	} while (!try_cmpxchg(until, &old, new));
+	return true;
 }
 #endif

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Peers are looked up under RCU, without a reference, from 6.13 on and where
- * that was taken over.
+ * that was taken over. Later they are not for modules any more.
  */
 #ifndef _XTUN_COMPAT_NET_INETPEER_H
 #define _XTUN_COMPAT_NET_INETPEER_H
 
 #include_next <net/inetpeer.h>
 
+#ifdef XTUN_HAVE_INETPEER
 /* May an error be sent to @addr, at a rate of one in @timeout jiffies? Under RCU. */
 static inline bool xtun_inetpeer_allows(struct inet_peer_base *base,
 					const struct inetpeer_addr *addr,
@@ -24,5 +25,9 @@ static inline bool xtun_inetpeer_allows(struct inet_peer_base *base,
 	return allowed;
 #endif
 }
+#else
+bool xtun_inetpeer_allows(const struct inet_peer_base *base,
+			  const struct inetpeer_addr *addr, int timeout);
+#endif
 
 #endif /* _XTUN_COMPAT_NET_INETPEER_H */

@@ -2,12 +2,14 @@
 /*
  * The limit of all ICMP messages is of each netns from 6.12 on, and an error that
  * another limit forbids does not count; stable kernels have taken both over.
+ * Later modules cannot ask any more: they have to keep the stack's account.
  */
 #ifndef _XTUN_COMPAT_NET_IP_H
 #define _XTUN_COMPAT_NET_IP_H
 
 #include_next <net/ip.h>
 
+#ifdef XTUN_HAVE_ICMP_GLOBAL
 static inline bool xtun_icmp_global_allow(struct net *net)
 {
 #ifdef XTUN_HAVE_ICMP_GLOBAL_NET
@@ -26,5 +28,9 @@ static inline void xtun_icmp_global_consume(struct net *net)
 	icmp_global_consume();
 #endif
 }
+#else
+bool xtun_icmp_global_allow(struct net *net);
+void xtun_icmp_global_consume(struct net *net);
+#endif
 
 #endif /* _XTUN_COMPAT_NET_IP_H */

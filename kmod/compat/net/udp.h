@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Each netns may have a table of UDP sockets of its own from 6.2 on.
+ * Each netns may have a table of UDP sockets of its own from 6.2 on. Later the
+ * functions know by themselves which it is.
  */
 #ifndef _XTUN_COMPAT_NET_UDP_H
 #define _XTUN_COMPAT_NET_UDP_H
@@ -8,12 +9,41 @@
 #include <linux/netfilter.h>
 #include_next <net/udp.h>
 
+#ifndef XTUN_HAVE_UDP_LOOKUP_NO_TABLE
 static inline struct udp_table *xtun_udp_table(const struct net *net)
 {
-#ifdef XTUN_HAVE_UDP_TABLE
-	return &udp_table;
-#else
+#ifdef XTUN_HAVE_UDP_TABLE_NET
 	return net->ipv4.udp_table;
+#else
+	return &udp_table;
+#endif
+}
+#endif
+
+static inline struct sock *xtun_udp4_lookup(struct net *net, __be32 local,
+					    __be16 port)
+{
+#ifdef XTUN_HAVE_UDP_LOOKUP_NO_TABLE
+	return __udp4_lib_lookup(net, 0, 0, local, port, 0, 0, NULL);
+#else
+	return __udp4_lib_lookup(net, 0, 0, local, port, 0, 0,
+				 xtun_udp_table(net), NULL);
+#endif
+}
+
+static inline struct sock *xtun_udp6_lookup(struct net *net,
+					    const struct in6_addr *local,
+					    __be16 port)
+{
+	static const struct in6_addr any;
+
+#if !IS_ENABLED(CONFIG_IPV6)
+	return NULL;
+#elif defined(XTUN_HAVE_UDP_LOOKUP_NO_TABLE)
+	return __udp6_lib_lookup(net, &any, 0, local, port, 0, 0, NULL);
+#else
+	return __udp6_lib_lookup(net, &any, 0, local, port, 0, 0,
+				 xtun_udp_table(net), NULL);
 #endif
 }
 
@@ -22,17 +52,8 @@ static inline struct sock *xtun_udp_lookup(struct net *net, u8 family,
 					   const union nf_inet_addr *local,
 					   __be16 port)
 {
-	static const struct in6_addr any6;
-
-	if (family == AF_INET)
-		return __udp4_lib_lookup(net, 0, 0, local->ip, port, 0, 0,
-					 xtun_udp_table(net), NULL);
-#if IS_ENABLED(CONFIG_IPV6)
-	return __udp6_lib_lookup(net, &any6, 0, &local->in6, port, 0, 0,
-				 xtun_udp_table(net), NULL);
-#else
-	return NULL;
-#endif
+	return family == AF_INET ? xtun_udp4_lookup(net, local->ip, port) :
+				   xtun_udp6_lookup(net, &local->in6, port);
 }
 
 #endif /* _XTUN_COMPAT_NET_UDP_H */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Segments of a packet that was merged out of ones with the same identification
+ * all get that again. A bit that says so was about the innermost header first.
+ * Since there is another one for all headers but the outermost, whoever puts on
+ * a header or takes it off has to move them, which the kernel's functions do not.
+ */
+#ifndef _XTUN_COMPAT_NET_IP_TUNNELS_H
+#define _XTUN_COMPAT_NET_IP_TUNNELS_H
+
+#include_next <net/ip_tunnels.h>
+
+#ifdef XTUN_HAVE_GSO_FIXEDID_INNER
+/* What was said by one of the bits is said by another, and nothing else. */
+static inline void xtun_move_fixedid(struct sk_buff *skb, unsigned int from,
+				     unsigned int to)
+{
+	struct skb_shared_info *info = skb_shinfo(skb);
+	bool fixed = info->gso_type & from;
+
+	info->gso_type &= ~(SKB_GSO_TCP_FIXEDID | SKB_GSO_TCP_FIXEDID_INNER);
+	if (fixed)
+		info->gso_type |= to;
+}
+#endif
+
+/* iptunnel_handle_offloads(); the new header's identifications are its own. */
+static inline int xtun_handle_offloads(struct sk_buff *skb, int gso_type)
+{
+#ifdef XTUN_HAVE_GSO_FIXEDID_INNER
+	unsigned int from = skb->encapsulation ? SKB_GSO_TCP_FIXEDID_INNER :
+						 SKB_GSO_TCP_FIXEDID;
+	int err = iptunnel_handle_offloads(skb, gso_type);
+
+	if (!err && skb_is_gso(skb))
+		xtun_move_fixedid(skb, from, SKB_GSO_TCP_FIXEDID_INNER);
+	return err;
+#else
+	return iptunnel_handle_offloads(skb, gso_type);
+#endif
+}
+
+/* __iptunnel_pull_header() of a header whose payload is known by its ethertype. */
+static inline int xtun_pull_header(struct sk_buff *skb, int len, __be16 proto,
+				   bool xnet)
+{
+	int err = __iptunnel_pull_header(skb, len, proto, false, xnet);
+
+#ifdef XTUN_HAVE_GSO_FIXEDID_INNER
+	if (!err && skb_is_gso(skb))
+		xtun_move_fixedid(skb, SKB_GSO_TCP_FIXEDID_INNER,
+				  SKB_GSO_TCP_FIXEDID);
+#endif
+	return err;
+}
+
+#endif /* _XTUN_COMPAT_NET_IP_TUNNELS_H */
