@@ -127,8 +127,7 @@ class Stage:
                     for family, bits in (("v4", "/24"), ("v6", "/64"))
                     for number in (2, 9)))
         for option in ("-4", "-6"):
-            self.ingress.check("ip", option, "rule", "add", "fwmark", str(MARK),
-                               "table", str(TABLE))
+            self.ingress.ip(f"{option} rule add fwmark {MARK} table {TABLE}")
         self.ingress.ip(*(f"route add {line} table {TABLE}" for line in FAR))
         self.before = self.after = None
         self._width = 1500

@@ -337,7 +337,7 @@ def narrow(lab, words):
 def hole_never(lab):
     path = narrow(lab, f"{GRE} frag never")
     # Or a, who was told, would cut them himself.
-    path.a.check("ip", "route", "flush", "cache")
+    path.a.ip("route flush cache")
     with path.ingress.moves(DEV, tx_frag_never=1):
         ktap.true(not traffic.ping(path.a, path.b.v4, size=1420, df="unset", tries=1, limit=0.5),
                   "large packets are lost")

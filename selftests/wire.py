@@ -344,7 +344,7 @@ def fwmark(bed, family):
     tunnel = bed.tunnel("encap gre fwmark 5", family)
     tunnel.ns.ip(f"neigh replace {second} lladdr {SECOND_MAC.hex(':')} dev under0 nud permanent",
                  f"route add {tunnel.remote} via {second} dev under0 table 55")
-    tunnel.ns.check("ip", f"-{family[1]}", "rule", "add", "fwmark", "5", "lookup", "55")
+    tunnel.ns.ip(f"-{family[1]} rule add fwmark 5 lookup 55")
     ktap.eq(gateway(tunnel), SECOND_MAC, "gateway with fwmark 5")
     tunnel.set("fwmark 6")
     ktap.eq(gateway(tunnel), tunnel.peer.mac, "gateway with fwmark 6")

@@ -465,9 +465,9 @@ def _register_ports(form):
 def run_ip(ns, lines):
     """Lines of ip(8), options and all; what they add goes with the subtest."""
     for line in lines:
-        ns.check("ip", *line.split())
+        ns.ip(line)
         if " add " in line:
-            ktap.defer(ns.check, "ip", *line.split(" type ")[0].replace(" add ", " del ").split())
+            ktap.defer(ns.ip, line.split(" type ")[0].replace(" add ", " del "))
 
 
 # ---- errors about outer packets ----

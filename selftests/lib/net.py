@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import fcntl
 import ipaddress
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import struct
 import subprocess
 import tempfile
 
-from lib import ktap
+from lib import iproute, ktap
 
 NETNS_DIR = "/run/netns"
 LIMIT = 300             # seconds for one command, on the slowest machine
@@ -174,6 +175,7 @@ class Namespace:
         self.v4 = self.v6 = None        # addresses on the underlay, if any
         self._path = os.path.join(NETNS_DIR, self.name)
         self._entered = []
+        self._iproute = {}      # options: a process of ip(8)
         self._make()
         self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         ktap.defer(self.delete)
@@ -203,6 +205,7 @@ class Namespace:
         """Deletes it now; sockets and devices elsewhere may keep it alive."""
         if self._fd is None:
             return
+        self._end_ip_processes(lambda _: True)
         os.close(self._fd)
         self._fd = None
         _call("umount2", self._path.encode(), _MNT_DETACH)
@@ -251,27 +254,52 @@ class Namespace:
             return Process(argv)
 
     def ip(self, *lines):
-        """Runs commands of ip(8), without the word ip, in one process."""
-        seen = self.run("ip", "-batch", "-", text="\n".join(lines) + "\n")
-        if seen.returncode:
-            place = re.search(r"Command failed -:(\d+)", seen.stderr)
-            line = lines[int(place[1]) - 1] if place else "; ".join(lines)
-            raise IpError(line, _refusal(seen.stderr))
-        return seen.stdout
+        """Runs commands of ip(8), without the word ip; a line may begin with options."""
+        done = self._ip_lines(lines, until_failure=True)
+        if done and done[-1][1] is not None:
+            raise IpError(lines[len(done) - 1], _refusal(done[-1][1]))
+        return "".join(out for out, _ in done)
 
     def refused(self, *lines):
-        """What ip(8) says of each line, in one process; None if it took it."""
-        seen = self.run("ip", "-force", "-batch", "-",
-                        text="\n".join(lines) + "\n")
-        said = {}
-        start = 0
-        for place in re.finditer(r"Command failed -:(\d+)\n?", seen.stderr):
-            said[int(place[1])] = _refusal(seen.stderr[start:place.start()])
-            start = place.end()
-        return [said.get(number) for number in range(1, len(lines) + 1)]
+        """What ip(8) says of each line; None if it took it."""
+        return [None if text is None else _refusal(text)
+                for _, text in self._ip_lines(lines, until_failure=False)]
+
+    def _ip_lines(self, lines, until_failure):
+        """Of each line what it printed, and what it said if it failed, else None."""
+        self._end_stale_ip_processes()
+        done = []
+        for line in lines:
+            words = line.split()
+            options = tuple(itertools.takewhile(lambda word: word.startswith("-"), words))
+            process = self._ip_process(options)
+            done.append(process.run(" ".join(words[len(options):]), LIMIT))
+            if until_failure and done[-1][1] is not None:
+                break
+        # What this has made, others may take away before the next time.
+        self._end_stale_ip_processes()
+        return done
+
+    def _ip_process(self, options):
+        self._end_ip_processes(lambda process: not process.running())
+        if options not in self._iproute:
+            with self:
+                self._iproute[options] = iproute.Iproute(*options)
+        return self._iproute[options]
+
+    def _end_ip_processes(self, ends):
+        for options, process in list(self._iproute.items()):
+            if ends(process):
+                process.close()
+                del self._iproute[options]
+
+    def _end_stale_ip_processes(self):
+        with self:
+            devices = {name: index for index, name in socket.if_nameindex()}
+        self._end_ip_processes(lambda process: not process.remembers(devices))
 
     def ip_json(self, *argv):
-        return json.loads(self.check("ip", "-j", "-d", *argv) or "[]")
+        return json.loads(self.ip("-j -d " + " ".join(argv)) or "[]")
 
     def link(self, dev):
         """`ip -j -d link show` of a device."""
@@ -574,11 +602,10 @@ class Path:
         for ns in (self.r, self.egress):
             ns.sysctl({"net.ipv4.icmp_ratemask": 0, "net.ipv6.icmp.ratelimit": 0})
         for ns in (self.a, self.ingress, self.egress, self.b):
-            for option in ("-4", "-6"):
-                ktap.defer(ns.check, "ip", option, "route", "flush", "cache")
+            ktap.defer(ns.ip, "-4 route flush cache", "-6 route flush cache")
         for ns in (self.ingress, self.egress):
             # It may have gone already.
-            ktap.defer(ns.run, "ip", "link", "del", dev)
+            ktap.defer(ns.refused, f"link del {dev}")
         self.tunnel(words, family, dev)
 
     def narrow(self, mtu):
@@ -684,9 +711,9 @@ def peer(offloads=False, mtu=1500, second=None):
 
 def rule(ns, family, words):
     """A rule of routing, which most packets escape, until the scope ends."""
-    command = ("ip", family.replace("v", "-"), "rule")
-    ns.check(*command, "add", *words.split())
-    ktap.defer(ns.check, *command, "del", *words.split())
+    option = family.replace("v", "-")
+    ns.ip(f"{option} rule add {words}")
+    ktap.defer(ns.ip, f"{option} rule del {words}")
 
 
 def is_chatter(packet):

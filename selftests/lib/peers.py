@@ -39,8 +39,8 @@ def make(hosts, pair):
              *addresses(0, families(pair)))
     ktap.defer(a.ip, "link del t0")
     for line in pair.before:
-        b.check("ip", *line.split())
-        ktap.defer(b.check, "ip", *line.replace(" add ", " del ").split())
+        b.ip(line)
+        ktap.defer(b.ip, line.replace(" add ", " del "))
     for number, (words, inside) in enumerate(pair.others):
         if callable(words):
             words(b, f"t{number}", far, near, inside)
@@ -82,7 +82,7 @@ def _l2tp_del(ns, dev, number):
     """The kernel does it later; the port is free afterwards."""
     ns.ip(f"l2tp del tunnel tunnel_id {number}")
     ktap.wait_for(lambda: dev not in ns.all_stats() and not re.search(
-        rf"^Tunnel {number},", ns.check("ip", "l2tp", "show", "tunnel"), re.M),
+        rf"^Tunnel {number},", ns.ip("l2tp show tunnel"), re.M),
         f"the end of L2TP tunnel {number}")
 
 

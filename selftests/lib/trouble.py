@@ -185,15 +185,15 @@ class Underlay:
                   "route add 2001:db8:4::2 via fe80::2 dev side")
 
     def _routes(self, which):
-        text = [f"route add {NETS[which]} via inet6 fe80::2 dev right table 99",
-                "rule add fwmark 0/0xffffffff lookup 99 pref 99"]
+        lines = [f"route add {NETS[which]} via inet6 fe80::2 dev right table 99",
+                 "rule add fwmark 0/0xffffffff lookup 99 pref 99"]
         for name, number in DSCP[which].items():
             cause = CAUSES[which][name]
             if cause.route:
                 line = cause.route.format(net=NETS[which], better=BETTER[which])
-                text += [f"route add {line} table {number}",
-                         f"rule add fwmark {number} lookup {number} pref {number}"]
-        self.r.check("ip", "-" + which[1], "-batch", "-", text="\n".join(text) + "\n")
+                lines += [f"route add {line} table {number}",
+                          f"rule add fwmark {number} lookup {number} pref {number}"]
+        self.r.ip(*(f"-{which[1]} {line}" for line in lines))
 
     def _rules(self, which):
         table, field, icmp = {"v4": ("ip", "ip dscp", "icmp"),
