@@ -31,6 +31,7 @@ def setup():
     return Bed()
 
 
+@pkt.remembered
 def inner(kind, tos):
     if kind.startswith("eth-vlan-"):
         return pkt.frame(pkt.Dot1Q(vlan=5) / pkt.inner_packet(kind[-2:], tos=tos))

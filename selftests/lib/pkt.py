@@ -5,6 +5,7 @@ scapy takes seconds to load on an emulated machine: it is imported when
 first needed, through this module (pkt.IP, pkt.GRE, pkt.Ether...).
 """
 
+import functools
 import random
 import socket
 import struct
@@ -23,11 +24,8 @@ _LAYERS = {
 
 
 def __getattr__(name):
-    if name in _LAYERS:
+    if name in _LAYERS or name == "Raw":
         return _scapy(name)
-    if name == "Raw":
-        from scapy.packet import Raw
-        return Raw
     raise AttributeError(name)
 
 
@@ -37,7 +35,8 @@ def _scapy(name):
     # when all of them are loaded.
     importlib.import_module("scapy.layers.inet")
     importlib.import_module("scapy.layers.inet6")
-    layer = getattr(importlib.import_module(f"scapy.layers.{_LAYERS[name]}"), name)
+    module = "scapy.packet" if name == "Raw" else f"scapy.layers.{_LAYERS[name]}"
+    layer = getattr(importlib.import_module(module), name)
     globals()[name] = layer
     return layer
 
@@ -71,12 +70,22 @@ def ip(family, src, dst, payload=b"", proto=None, ttl=64, tos=0, **fields):
         if proto is not None:
             fields["nh"] = proto
         packet = _get("IPv6")(src=src, dst=dst, hlim=ttl, tc=tos, **fields)
-    return packet / payload
+    return _on(packet, payload)
+
+
+def _on(lower, upper):
+    """lower / upper, where lower is new: scapy's own operator would copy it first."""
+    if isinstance(upper, (bytes, bytearray)):
+        upper = _get("Raw")(load=bytes(upper))
+    else:
+        upper = upper.copy()
+    lower.add_payload(upper)
+    return lower
 
 
 def udp(family, src, dst, data=b"0123456789abcdef", sport=40000, dport=50000, **words):
     """A whole UDP datagram, checksum and all (scapy)."""
-    return ip(family, src, dst, _get("UDP")(sport=sport, dport=dport) / data, **words)
+    return ip(family, src, dst, _on(_get("UDP")(sport=sport, dport=dport), data), **words)
 
 
 # Inner addresses: networks that no underlay of lib/net.py has.
@@ -88,6 +97,24 @@ INNER_MACS = ("02:00:00:00:09:01", "02:00:00:00:09:02")
 PORTS = random.Random(5).sample(range(1024, 49152), 64)
 
 
+def remembered(make):
+    """Decorator: what the function made of the same arguments is returned again.
+
+    For functions that return bytes: scapy takes 20 ms for a frame on an emulated
+    machine, and tests want the same few packets again and again.
+    """
+    known = functools.lru_cache(maxsize=4096)(make)
+
+    @functools.wraps(make)
+    def made(*args, **words):
+        try:
+            return known(*args, **words)
+        except TypeError:       # an argument that has no hash, such as a list
+            return make(*args, **words)
+    return made
+
+
+@remembered
 def inner(family, back=False, data=b"0123456789abcdef", **words):
     """A datagram between the two inner hosts, as bytes.
 
@@ -108,7 +135,7 @@ def inner_packet(family, back=False, data=b"0123456789abcdef", **words):
 def frame(packet, back=False, **words):
     """An Ethernet frame between the two inner hosts, as bytes."""
     src, dst = reversed(INNER_MACS) if back else INNER_MACS
-    return bytes(_get("Ether")(**{"src": src, "dst": dst, **words}) / packet)
+    return bytes(_on(_get("Ether")(**{"src": src, "dst": dst, **words}), packet))
 
 
 def gre(proto, payload=b"", key=None, csum=False, seq=None, routing=None, **fields):
@@ -129,7 +156,7 @@ def gre(proto, payload=b"", key=None, csum=False, seq=None, routing=None, **fiel
     if routing is not None:
         fields["routing_present"] = 1
         payload = routing + bytes(payload)
-    return _get("GRE")(**fields) / payload
+    return _on(_get("GRE")(**fields), payload)
 
 
 def dest_options(proto, payload, limit=4):
