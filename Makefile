@@ -6,9 +6,11 @@
 ## make install          install both (DESTDIR, PREFIX), and make uninstall
 ## make dkms             have DKMS build the module for every kernel, now and later
 ## make demo             see it work, in a virtual machine
-## make test             all tests, in virtual machines with kernels 6.1 and 6.12
+## make test             all tests, in virtual machines with kernels 6.1, 6.12 and 7.3
 ##      T="gre vxlan"    only these tests
 ##      K=6.12           only this kernel; K=debug is the one of make test-debug
+##      J=1              one machine at a time; without it one for each processor
+##      SEED=5           what tests choose by chance, they choose by this number
 ##      V=1              show every subtest
 ## make test-debug       all tests on a kernel with KASAN, lockdep and kmemleak
 ## make shell K=6.1      a shell in such a machine, with the module built for it
@@ -27,7 +29,12 @@ T ?=
 
 TOOLS = $(MAKE) -C tools O=$(CURDIR)/build/tools VERSION=$(VERSION) PREFIX=$(PREFIX)
 MODULE = $(MAKE) -C $(KDIR) M=$(CURDIR)/kmod
+J ?=
+SEED ?=
+V ?=
+
 VM := selftests/vm
+TEST_OPTIONS = $(addprefix -T ,$(T)) $(addprefix -j ,$(J)) $(addprefix -s ,$(SEED)) $(if $(V),-v)
 
 all: modules tools
 
@@ -82,10 +89,11 @@ demo:
 	$(VM)/vm.sh -K 6.1 -c selftests/demo.sh
 
 test:
-	@$(VM)/run-tests.sh $(addprefix -K ,$(K)) $(addprefix -T ,$(T)) $(if $(V),-v)
+	@$(VM)/run-tests.sh $(addprefix -K ,$(K)) $(TEST_OPTIONS)
 
+# All of it may take longer than what make test has for its end.
 test-debug:
-	@$(VM)/run-tests.sh -K debug $(addprefix -T ,$(T)) $(if $(V),-v)
+	@$(VM)/run-tests.sh -K debug -t 14400 $(TEST_OPTIONS)
 
 shell:
 	@$(VM)/build.sh $(or $(K),6.1)

@@ -3,7 +3,6 @@
 # Netlink as programs see it: the spec in the hands of the kernel tree's own
 # client, events, what malformed requests get, long dumps, and who may do what.
 import collections
-import random
 import re
 import socket
 import struct
@@ -399,7 +398,7 @@ WHOLE = (GOOD + u32(IKEY, 7) + u32(OKEY, 8) + u8(TTL, 3) + u16(ENCAPLIMIT, 256)
 
 @ktap.table("{0} random and {1} damaged requests harm nobody", [(300, 300)])
 def fuzz(ns, made_up, damaged_ones):
-    rand = random.Random(20)
+    rand = ktap.chance("requests")
     victim = Victim(ns)
     blobs = [b"".join(random_attr(rand) for _ in range(rand.randrange(1, 5)))
              for _ in range(made_up)] + [damaged(rand, WHOLE) for _ in range(damaged_ones)]

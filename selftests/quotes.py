@@ -691,7 +691,7 @@ def extensions(bench, words, family, sender, mode):
 def garbage(bench, words, family, sender, mode):
     tunnel = bench.tunnel(f"{words} icmp-memory {mode}", family)
     sent = bench.send(tunnel, sender)
-    chance = random.Random(f"{words} {family} {sender} {mode}")
+    chance = ktap.chance(words, family, sender, mode)
     quotes = []
     for _ in range(300):
         quote = sent.outer[:chance.randrange(len(sent.outer) + 1)]

@@ -4,12 +4,15 @@
 import contextlib
 import errno
 import os
+import random
 import signal
 import sys
 import time
 import traceback
 
 PASS, FAIL, SKIP = 0, 1, 4
+
+SEED = int(os.environ.get("XTUN_SEED", 1))
 
 _LIBRARY = os.path.dirname(os.path.realpath(__file__)) + os.sep
 
@@ -51,6 +54,13 @@ def _split(row):
     if isinstance(row, dict):
         return (), row
     return (row if isinstance(row, tuple) else (row,)), {}
+
+
+# ---- chance ----
+
+def chance(*words):
+    """Random choices: the same for the same words and the same XTUN_SEED."""
+    return random.Random(f"{SEED} {words}")
 
 
 # ---- cleanup ----
@@ -250,6 +260,7 @@ def _run(setup, words):
     chosen = _choose(words)
     planned = False
     _say("KTAP version 1")
+    diag(f"seed {SEED}")
     try:
         with scope():
             first = (setup(),) if setup else ()

@@ -28,6 +28,9 @@ port()
 environment()
 {
 	export XTUN_TOP=$VM_TOP XTUN_CACHE=$VM_CACHE XTUN_K=$VM_K
+	# Where lib/capture.py has tshark run.
+	XTUN_HOST=$(port host)
+	export XTUN_HOST
 	export XTUN_KO=$VM_BUILD/kmod/xtun.ko
 	# The checkout may be where users have no access, as below /root.
 	install -D -t /run/xtun-tools "$VM_TOP"/build/tools/{tunctl,link_xtun.so}
@@ -37,12 +40,15 @@ environment()
 
 run_command()
 {
+	local input
+
 	cd "$VM_TOP" || return 127
 	if [ -n "$VM_SHELL" ]; then
 		stty -F /dev/hvc0 sane rows "$VM_ROWS" cols "$VM_COLUMNS"
 		TERM=$VM_SHELL setsid -c bash -i <>/dev/hvc0 >&0 2>&0
 	else
-		setsid bash /run/xtun-vm/command </dev/null >"$(port output)" 2>&1
+		input=$(port input)
+		setsid bash /run/xtun-vm/command <"${input:-/dev/null}" >"$(port output)" 2>&1
 	fi
 }
 

@@ -3,7 +3,8 @@
 #
 # /init of the initramfs that vm.sh makes: run by busybox in the booting
 # guest, it makes the host's file system the root, read-only below a layer
-# in memory, and hands over to guest-init.sh of the checkout.
+# in memory, and hands over to guest-init.sh of the checkout.  /hot is what
+# hot.sh has put into the initramfs.
 
 set -e
 export PATH=/bin
@@ -24,7 +25,8 @@ done </modules/order
 # there meanwhile, and reading everything once only is several times faster.
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro host /host
 
-# layer LOWER TARGET: a writable view of a folder of the host.
+# layer LOWER TARGET: a writable view of a folder of the host.  LOWER may be several,
+# with colons between them: what the first has is not looked for in the next.
 layers=0
 layer()
 {
@@ -35,7 +37,7 @@ layer()
 }
 
 mount -t tmpfs -o mode=755 layer /layer
-layer /host /root
+layer /hot:/host /root
 
 mkdir -p /root/dev /root/proc /root/sys /root/tmp /root/run /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
@@ -67,4 +69,7 @@ cp /vm.conf /command /root/run/xtun-vm/
 hostname xtun-vm
 ip link set lo up
 
-exec switch_root /root /bin/bash "$VM_TOP/selftests/vm/guest-init.sh"
+# Not switch_root, which would delete what this file system has, /hot among it.
+cd /root
+mount --move . /
+exec chroot . /bin/bash "$VM_TOP/selftests/vm/guest-init.sh"

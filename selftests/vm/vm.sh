@@ -8,8 +8,11 @@
 #
 # usage: vm.sh [OPTION...] -c COMMAND [ARG...]
 #        vm.sh [OPTION...] --shell
-#	-K KERNEL	6.1 (the default), 6.12 or debug
+#	-K KERNEL	6.1 (the default), 6.12, 7.3 or debug
 #	-t SECONDS	time limit for the command (1800; none for --shell)
+#	-i FIFO		what is written into it is the command's standard input,
+#			without an end
+#	-b		beside other machines; else it waits until they have ended
 #	--icount	count instructions: one processor, the same from run to run
 #	-c		the rest of the line is the command, given as it is
 #	--shell		a shell on this terminal; leave it with exit or ctrl-d
@@ -30,9 +33,12 @@ K=6.1
 LIMIT=
 MODE=
 ICOUNT=
+INPUT=
+BESIDE=
 TCG="tcg,thread=multi max"
 RUN=
 QEMU_PID=
+HOST_PID=
 
 BOOT_LIMIT=180		# seconds to user space; ten are usual without KVM
 POWEROFF_LIMIT=30
@@ -51,6 +57,8 @@ parse_options()
 		case $1 in
 		-K)		[ $# -ge 2 ] || usage; K=$2; shift ;;
 		-t)		[ $# -ge 2 ] || usage; LIMIT=$2; shift ;;
+		-i)		[ $# -ge 2 ] || usage; INPUT=$2; shift ;;
+		-b)		BESIDE=1 ;;
 		--icount)	ICOUNT=1 ;;
 		--shell)	MODE=shell ;;
 		-c)		MODE='command'; shift; break ;;
@@ -70,13 +78,15 @@ parse_options()
 cleanup()
 {
 	[ -z "$QEMU_PID" ] || kill -KILL "$QEMU_PID" 2>/dev/null
+	[ -z "$HOST_PID" ] || kill -KILL "$HOST_PID" 2>/dev/null
 	[ -z "$RUN" ] || rm -rf "$RUN"
 }
 
-# One machine at a time: two would take each other's processors, and tests
-# would starve.
+# One machine at a time, or as many as somebody has thought of who holds the lock
+# for them: more would take each other's processors, and tests would starve.
 take_lock()
 {
+	[ -z "$BESIDE" ] || return 0
 	exec 9>>"$CACHE/vm.lock"
 	flock -n 9 && return
 	say "waiting for another virtual machine to end ($(cat "$CACHE/vm.holder" 2>/dev/null))"
@@ -85,6 +95,7 @@ take_lock()
 
 tell_holder()
 {
+	[ -z "$BESIDE" ] || return 0
 	echo "process $$, kernel $K: ${COMMAND[*]:-shell}" | cut -c1-120 >"$CACHE/vm.holder"
 }
 
@@ -137,6 +148,9 @@ write_conf()
 
 make_initramfs()
 {
+	local hot
+
+	hot=$("$VM_DIR/hot.sh") || die "the layer of hot files could not be made"
 	mkdir -p "$RUN"/root/{bin,dev,proc,sys,host,root,layer}
 	cp /bin/busybox "$RUN/root/bin/"
 	ln -s busybox "$RUN/root/bin/sh"
@@ -144,7 +158,9 @@ make_initramfs()
 	chmod +x "$RUN/root/init"
 	collect_modules
 	write_conf
-	(cd "$RUN/root" && find . | busybox cpio -o -H newc) >"$RUN/initramfs" 2>/dev/null
+	# The kernel takes several archives, one behind the other.
+	cp "$hot" "$RUN/initramfs"
+	(cd "$RUN/root" && find . | busybox cpio -o -H newc) >>"$RUN/initramfs" 2>/dev/null
 }
 
 # start_qemu ACCEL CPU: in the background; its console goes to a file.
@@ -180,6 +196,20 @@ start_qemu()
 		# shellcheck disable=SC2054
 		args+=(-chardev "file,id=output,path=$RUN/output"
 		       -device virtserialport,chardev=output,name=output)
+	fi
+	if [ "$MODE" = command ]; then
+		mkfifo "$RUN/host.in" "$RUN/host.out"
+		# shellcheck disable=SC2054
+		args+=(-chardev "pipe,id=host,path=$RUN/host"
+		       -device virtserialport,chardev=host,name=host)
+		setpriv --pdeathsig KILL /usr/bin/python3 "$VM_DIR/host.py" "$RUN/host" \
+			</dev/null >>"$RUN/qemu" 2>&1 9>&- &
+		HOST_PID=$!
+	fi
+	if [ -n "$INPUT" ]; then
+		# shellcheck disable=SC2054
+		args+=(-chardev "pipe,id=input,path=$INPUT"
+		       -device virtserialport,chardev=input,name=input)
 	fi
 	: >"$RUN/status"
 	: >"$RUN/output"
@@ -253,7 +283,7 @@ probe_kvm()
 
 	say "trying whether KVM works here (once for this kernel and qemu, up to $((2 * PROBE_LIMIT)) s)"
 	for accel in "kvm host" "kvm max,-arch-capabilities"; do
-		if XTUN_ACCEL=$accel "$0" -K "$K" -t "$PROBE_LIMIT" -c true >/dev/null 2>&1; then
+		if XTUN_ACCEL=$accel "$0" -b -K "$K" -t "$PROBE_LIMIT" -c true >/dev/null 2>&1; then
 			say "it does ($accel)"
 			echo "$accel"
 			return
@@ -276,10 +306,13 @@ choose_accel()
 	elif [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
 		read -r ACCEL CPU <<<"$TCG"
 	else
+		exec 7>>"$CACHE/accel.lock"
+		flock 7
 		if [ ! -s "$known" ]; then
-			probe_kvm >"$known.new"
+			probe_kvm >"$known.new" 7>&-
 			mv "$known.new" "$known"
 		fi
+		exec 7>&-
 		read -r ACCEL CPU <"$known"
 	fi
 }
@@ -325,7 +358,9 @@ tell_end()
 main()
 {
 	parse_options "$@"
-	"$VM_DIR/prepare.sh" packages "$K" || exit 1
+	# Who starts it beside other machines has prepared for all of them, and may be
+	# preparing another kernel just now.
+	[ -n "$BESIDE" ] || "$VM_DIR/prepare.sh" packages "$K" || exit 1
 	RELEASE=$(kernel_release "$K")
 	choose_accel
 	take_lock
