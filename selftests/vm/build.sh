@@ -6,7 +6,7 @@
 # there, not copied, so that one checkout can be built for all kernels side by
 # side and only what changed is compiled again.
 #
-# usage: build.sh [KERNEL...]		6.1, 6.12 or debug
+# usage: build.sh [KERNEL...]		6.1, 6.12, 7.3 or debug
 
 set -e -u -o pipefail
 # shellcheck source=selftests/vm/common.sh
@@ -29,8 +29,7 @@ main()
 	for k in "$@"; do
 		say "module for kernel $k"
 		link_sources "$TOP/build/$k"
-		make -s -C "$(kernel_dir "$k")/build" -j "$(nproc)" \
-			M="$TOP/build/$k/kmod" modules
+		kernel_make "$k" -s M="$TOP/build/$k/kmod" modules
 	done
 }
 

@@ -15,9 +15,13 @@ VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 TOP=$(cd "$VM_DIR/../.." && pwd -P)
 CACHE=$(realpath -m "${XTUN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/xtun}")
 
+# A Debian whose compiler and C library are newer than those of this machine may be.
+# shellcheck disable=SC2034 # read by those who source this
+BUILD_ROOT=$CACHE/root/trixie
+
 # The kernels that the module is made for, as Debian names them.
 # shellcheck disable=SC2034 # read by those who source this
-KERNELS="6.1 6.12"
+KERNELS="6.1 6.12 7.3"
 
 say()
 {
@@ -30,13 +34,26 @@ die()
 	exit 1
 }
 
+# The name of the Debian release that this machine runs, or nothing.
+own_release()
+{
+	local ID='' VERSION_ID=''
+
+	# shellcheck source=/dev/null
+	[ ! -r /etc/os-release ] || . /etc/os-release
+	case "$ID $VERSION_ID" in
+	"debian 12")	echo bookworm ;;
+	"debian 13")	echo trixie ;;
+	esac
+}
+
 # The folder of one kernel: vmlinuz, release, build/ and lib/modules/.
 kernel_dir()
 {
 	case $1 in
-	6.1|6.12)	echo "$CACHE/kernel/$1" ;;
+	6.1|6.12|7.3)	echo "$CACHE/kernel/$1" ;;
 	debug)		echo "$CACHE/debug/6.1" ;;
-	*)		die "no kernel '$1': use 6.1, 6.12 or debug" ;;
+	*)		die "no kernel '$1': use 6.1, 6.12, 7.3 or debug" ;;
 	esac
 }
 
@@ -55,6 +72,36 @@ kernel_release()
 		basename "$tree"
 		return
 	done
+}
+
+# The compiler that a kernel's headers ask for.
+kernel_compiler()
+{
+	grep -h -o 'gcc-[0-9]*$' "$(kernel_dir "$1")/build/.kernelvariables" 2>/dev/null ||
+		echo gcc-12
+}
+
+# Whether modules for a kernel can be built with what this machine has: its compiler,
+# and a C library that is not too old for the tools among the headers.
+builds_here()
+{
+	type -P "$(kernel_compiler "$1")" >/dev/null &&
+		! ldd "$(kernel_dir "$1")/build/scripts/mod/modpost" 2>&1 | grep -q 'not found'
+}
+
+# kernel_make KERNEL ARG...: make with the kernel's headers, here or in the folder
+# that prepare.sh has made for that.
+kernel_make()
+{
+	local k=$1 build
+	shift
+
+	build=$(kernel_dir "$k")/build
+	if builds_here "$k"; then
+		make -C "$build" -j "$(nproc)" CC="$(kernel_compiler "$k")" "$@"
+	else
+		"$VM_DIR/in-root.sh" "$BUILD_ROOT" make -C "$build" -j "$(nproc)" "$@"
+	fi
 }
 
 # link_sources FOLDER: the module's sources, as links, for a build of its own.

@@ -17,9 +17,14 @@
 set -e -u -o pipefail
 # shellcheck source=selftests/vm/common.sh
 . "$(dirname "$0")/common.sh"
+# shellcheck source=selftests/vm/apt.sh
+. "$VM_DIR/apt.sh"
 
 SOURCE=linux-source-6.1
-PACKAGES="gcc make bc bison flex libelf-dev libssl-dev lz4 kmod perl xz-utils"
+DEBIAN=bookworm
+# Not the newest: the source is older.
+COMPILER=gcc-12
+PACKAGES="$COMPILER gcc make bc bison flex libelf-dev libssl-dev lz4 kmod perl xz-utils"
 FRAGMENT=$VM_DIR/debug.config
 RESULT=$(kernel_dir debug)	# a link to the kernel in use
 WORK=$RESULT.work
@@ -42,15 +47,8 @@ LEFT_OUT=(
 # The newest version of the source that apt knows, or nothing.
 source_version()
 {
-	LC_ALL=C apt-cache policy "$SOURCE" 2>/dev/null |
+	LC_ALL=C apt_of "$DEBIAN" apt-cache policy "$SOURCE" 2>/dev/null |
 		sed -n 's/^ *Candidate: //p' | grep -v '^(none)$' || :
-}
-
-apt_update()
-{
-	[ "$(id -u)" -eq 0 ] || return 0
-	say "apt-get update: reading the package lists"
-	apt-get update -q >"$LOG" 2>&1 </dev/null || fail "apt-get update failed"
 }
 
 # fail WORDS: with the end of what was being run.
@@ -66,7 +64,7 @@ stamp()
 	echo "layout $LAYOUT"
 	echo "source $1"
 	echo "config $(sha256sum <"$FRAGMENT" | cut -d ' ' -f 1)"
-	echo "compiler $(gcc -dumpfullversion 2>/dev/null)"
+	echo "compiler $("$COMPILER" -dumpfullversion 2>/dev/null)"
 }
 
 kernel_name()
@@ -91,8 +89,8 @@ install_packages()
 	[ "$(id -u)" -eq 0 ] ||
 		die "not root, and packages are missing. As root: apt-get install --no-install-recommends ${missing[*]}"
 	say "installing ${missing[*]}"
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-		--no-install-recommends "${missing[@]}" >"$LOG" 2>&1 </dev/null ||
+	own_apt_get "$LOG" update || fail "apt-get update failed"
+	own_apt_get "$LOG" install -y --no-install-recommends "${missing[@]}" ||
 		fail "apt-get install failed"
 }
 
@@ -107,7 +105,7 @@ require_space()
 
 has_source()
 {
-	[ "$(cat "$TREE/.debian-version" 2>/dev/null)" = "$1" ]
+	[ -n "$1" ] && [ "$(cat "$TREE/.debian-version" 2>/dev/null)" = "$1" ]
 }
 
 # The tree appears under its name when it is complete.
@@ -119,9 +117,9 @@ unpack_source()
 	rm -rf "$TREE" "$dir"
 	mkdir "$dir"
 	say "downloading and unpacking $SOURCE $1 (140 MB)"
-	(cd "$dir" && apt-get download -q -o APT::Sandbox::User=root "$SOURCE=$1") \
+	(cd "$dir" && apt_of "$DEBIAN" apt-get download -q "$SOURCE=$1") \
 		>"$LOG" 2>&1 </dev/null ||
-		fail "the source could not be downloaded; are apt's package lists too old?"
+		fail "the source could not be downloaded; are the package lists in $APT too old?"
 	dpkg-deb --fsys-tarfile "$dir"/*.deb |
 		tar -xO "./usr/src/$SOURCE.tar.xz" |
 		tar -xJ -C "$dir" --wildcards "${LEFT_OUT[@]/#/--exclude=}"
@@ -135,7 +133,7 @@ kmake()
 {
 	env -i PATH="$PATH" HOME="$HOME" LC_ALL=C \
 		KBUILD_BUILD_USER=xtun KBUILD_BUILD_HOST=xtun \
-		make -C "$TREE" -j "$(nproc)" "$@" >>"$LOG" 2>&1 </dev/null
+		make -C "$TREE" CC="$COMPILER" HOSTCC="$COMPILER" -j "$(nproc)" "$@" >>"$LOG" 2>&1 </dev/null
 }
 
 # The options of the fragment that a configuration does not have as written.
@@ -164,7 +162,7 @@ configure()
 
 	(
 		cd "$TREE"
-		env -i PATH="$PATH" LC_ALL=C ARCH=x86_64 \
+		env -i PATH="$PATH" LC_ALL=C ARCH=x86_64 CC="$COMPILER" HOSTCC="$COMPILER" \
 			KCONFIG_CONFIG=.config.new scripts/kconfig/merge_config.sh -n \
 			kernel/configs/tiny-base.config kernel/configs/tiny.config \
 			arch/x86/configs/tiny.config "$FRAGMENT"
@@ -268,11 +266,11 @@ main()
 	}
 	version=$(source_version)
 	if ! is_made "$version" && ! has_source "$version"; then
-		apt_update
+		apt_lists "$DEBIAN"
 		version=$(source_version)
 	fi
 	[ -n "$version" ] ||
-		die "apt knows no package $SOURCE: are Debian 12's bookworm and bookworm-security among its sources, and its lists read (apt-get update)?"
+		die "Debian $DEBIAN has no package $SOURCE"
 	name=$(kernel_name "$version")
 	[ "$(readlink "$RESULT")" != "$name" ] || return 0
 	is_made "$version" || make_kernel "$version"

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes a Debian 12 machine able to build, check and test xtun: installs the
-# packages it lacks and puts kernels, as Debian ships them, into the cache
+# Makes a machine with Debian 12 or 13 able to build, check and test xtun: installs
+# the packages it lacks and puts kernels, as Debian ships them, into the cache
 # folder.  No kernel or kernel header package is installed: they are unpacked
 # in the cache, where only the virtual machines and the builds see them.
 #
 # usage: prepare.sh [WHAT...]
 #	packages	Debian packages for building, checking and testing
-#	6.1 6.12	that kernel: image, modules, headers to build against
+#	6.1 6.12 7.3	that kernel: image, modules, headers to build against
 #	debug		a kernel with the debugging options, built here from source
 #	source		checkpatch, kernel-doc and ynl, from the kernel's source
 #	openvswitch	Open vSwitch, a peer for a test
@@ -18,15 +18,19 @@
 set -e -E -u -o pipefail
 # shellcheck source=selftests/vm/common.sh
 . "$(dirname "$0")/common.sh"
+# shellcheck source=selftests/vm/apt.sh
+. "$VM_DIR/apt.sh"
 
 PACKAGES_BUILD="make gcc gcc-12 libc6-dev libmnl-dev binutils pahole perl xz-utils zstd kmod"
 PACKAGES_VM="qemu-system-x86 busybox-static util-linux procps"
 PACKAGES_TEST="iproute2 iputils-ping iputils-tracepath ethtool nftables
 	tcpdump tshark iperf3 socat traceroute conntrack psmisc
 	python3 python3-scapy python3-yaml"
+# What is unpacked where modules are built for a kernel that is too new for this machine.
+PACKAGES_ROOT="gcc-14 make bash dash coreutils diffutils findutils gawk grep sed tar perl-base
+	debianutils hostname base-files kmod pahole libelf1t64 libssl3t64 zlib1g"
 PACKAGES_LINT="sparse shellcheck python3-pyflakes python3-jsonschema man-db"
 
-APT_UPDATED=
 STAGE=
 
 cleanup()
@@ -34,15 +38,11 @@ cleanup()
 	[ -z "$STAGE" ] || rm -rf "$STAGE"
 }
 
-require_debian_12()
+require_debian()
 {
-	local ID=unknown VERSION_ID=
-
-	# shellcheck source=/dev/null
-	[ ! -r /etc/os-release ] || . /etc/os-release
-	[ "$ID $VERSION_ID" != "debian 12" ] || return 0
-	die "this machine runs $ID $VERSION_ID, but $* can be had from Debian 12 only." \
-	    "On another system, build with 'make KDIR=...' and test in a Debian 12 machine."
+	[ -z "$(own_release)" ] || return 0
+	die "$* can be had on Debian 12 and 13 only." \
+	    "On another system, build with 'make KDIR=...' and test in a machine with one of those."
 }
 
 require_root()
@@ -77,20 +77,6 @@ require_amd64()
 		    "Here, build with 'make KDIR=...' and test in an amd64 machine."
 }
 
-# Package lists are read once a run, and only when something is to be fetched.
-apt_update()
-{
-	[ -z "$APT_UPDATED" ] || return 0
-	say "apt-get update: reading the package lists"
-	apt-get update -q >"$STAGE/apt.log" 2>&1 || {
-		cat "$STAGE/apt.log" >&2
-		die "apt-get update failed: is the Debian mirror reachable?"
-	}
-	# apt-get calls it a success when it could reach nobody.
-	grep '^[EW]: Failed to fetch' "$STAGE/apt.log" >&2 || :
-	APT_UPDATED=1
-}
-
 missing_packages()
 {
 	dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
@@ -106,54 +92,26 @@ prepare_packages()
 	[ -n "$missing" ] || return 0
 	# shellcheck disable=SC2086
 	set -- $missing
-	require_debian_12 "the packages ($*)"
+	require_debian "the packages ($*)"
 	require_root "$@"
 	# All of them on a minimal system, and what is downloaded for them.
 	require_space /usr 900 "the packages go there"
-	apt_update
+	say "apt-get update: reading the package lists"
+	own_apt_get "$STAGE/apt.log" update || {
+		cat "$STAGE/apt.log" >&2
+		die "apt-get update failed: is the Debian mirror reachable?"
+	}
 	say "installing $# packages (a minute or two): $*"
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-		--no-install-recommends "$@" >"$STAGE/apt.log" 2>&1 </dev/null || {
+	own_apt_get "$STAGE/apt.log" install -y --no-install-recommends "$@" || {
 		tail -n 40 "$STAGE/apt.log" >&2
 		die "apt-get install failed"
 	}
-}
-
-# One field of the newest version of a package that apt knows.
-apt_field()
-{
-	local text
-
-	text=$(apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n "s/^$2: //p")
-	[ -n "$text" ] ||
-		die "apt knows no package $1: are bookworm and bookworm-security among its sources, and reachable?"
-	echo "$text"
 }
 
 # The package that a list of dependencies names for a pattern.
 dependency()
 {
 	tr ',|' '\n' | sed 's/(.*//; s/ //g' | grep -m 1 -E "^$1\$"
-}
-
-# Downloads packages into the current folder and unpacks them into ./root.
-fetch_packages()
-{
-	say "downloading $*"
-	apt-get download -q -o APT::Sandbox::User=root "$@" >"$STAGE/apt.log" 2>&1 || {
-		grep '^E:' "$STAGE/apt.log" >&2
-		die "download failed"
-	}
-}
-
-unpack_packages()
-{
-	local deb
-
-	for deb in ./*.deb; do
-		dpkg-deb -x "$deb" root
-		rm "$deb"
-	done
 }
 
 # Device drivers that no virtual machine here has, half a gigabyte of them.
@@ -170,31 +128,57 @@ drop_unused_modules()
 # The headers find each other through /usr/src, where they are not.
 mend_headers()
 {
-	local src=$1/usr/src release=$2 home=$3
+	local src=$1/usr/src release=$2 home=$3 makefile common
 
-	cat >"$src/linux-headers-$release/Makefile" <<-'END'
-	include $(dir $(lastword $(MAKEFILE_LIST)))../COMMON/Makefile
-	END
-	sed -i "s/COMMON/$(basename "$src"/linux-headers-*-common)/" \
-		"$src/linux-headers-$release/Makefile"
+	makefile=$src/linux-headers-$release/Makefile
+	common=$(basename "$src"/linux-headers-*-common)
+	{
+		# Newer ones say where the rest is, and look for it nowhere else.
+		# shellcheck disable=SC2016 # for make
+		! grep -q '^KBUILD_OUTPUT' "$makefile" ||
+			echo 'KBUILD_OUTPUT := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))'
+		echo "include \$(dir \$(lastword \$(MAKEFILE_LIST)))../$common/Makefile"
+	} >"$makefile.new"
+	mv "$makefile.new" "$makefile"
 	ln -s "usr/src/linux-headers-$release" "$1/build"
 	# Absolute: in the guest the modules are seen under /lib.
 	ln -sfn "$home/build" "$1/lib/modules/$release/build"
-	ln -sfn "$home/usr/src/$(basename "$src"/linux-headers-*-common)" \
-		"$1/lib/modules/$release/source"
+	ln -sfn "$home/usr/src/$common" "$1/lib/modules/$release/source"
 }
 
+# The release and the package of a kernel's image: its newest version.
+kernel_image()
+{
+	local image
+
+	case $1 in
+	6.1)	echo bookworm "$(apt_field bookworm linux-image-amd64 Depends |
+			dependency 'linux-image-[0-9].*')" ;;
+	6.12)	echo bookworm "$(apt_field bookworm linux-image-6.12-amd64 Depends |
+			dependency 'linux-image-[0-9].*')" ;;
+	7.3)	image=$(apt_of trixie-backports apt-cache pkgnames "linux-image-$1." |
+			grep -E "^linux-image-$1\.[0-9]+\+deb13-amd64\$" | sort -V | tail -n 1)
+		[ -n "$image" ] || die "trixie-backports has no Linux $1 any more"
+		echo trixie-backports "$image" ;;
+	esac
+}
+
+# An image's packages, those that it consists of in newer releases among them.
 kernel_packages()
 {
-	local meta=$1 image headers depends version
+	local release=$1 image=$2 name=${2#linux-image-} depends version
 
-	image=$(apt_field "linux-image-$meta" Depends | dependency 'linux-image-[0-9].*')
-	version=$(apt_field "$image" Version)
-	headers=linux-headers-${image#linux-image-}
-	depends=$(apt_field "$headers" Depends)
-	printf '%s=%s\n' "$image" "$version" "$headers" "$version" \
-		"$(dependency 'linux-headers-.*-common' <<<"$depends")" "$version" \
-		"$(dependency 'linux-kbuild-.*' <<<"$depends")" "$version"
+	version=$(apt_field "$release" "$image" Version)
+	depends=$(apt_field "$release" "linux-headers-$name" Depends)
+	{
+		echo "$image"
+		apt_field "$release" "$image" Depends | tr ',' '\n' | sed 's/(.*//; s/ //g' |
+			grep -x -F -e "linux-base-$name" -e "linux-binary-$name" \
+				-e "linux-modules-$name" || :
+		echo "linux-headers-$name"
+		dependency 'linux-headers-.*-common' <<<"$depends"
+		dependency 'linux-kbuild-.*' <<<"$depends"
+	} | sed "s/\$/=$version/"
 }
 
 # A number in the header of a bzImage: OFFSET SIZE
@@ -223,27 +207,41 @@ unpack_image()
 
 prepare_kernel()
 {
-	local k=$1 meta release packages
+	local k=$1 release image packages
 
-	kernel_ready "$k" && return
-	case $k in
-	6.1)	meta=amd64 ;;
-	*)	meta=$k-amd64 ;;
-	esac
-	require_debian_12 "Linux $k"
-	require_amd64
-	require_cache_space 1500
-	apt_update
-	say "kernel $k into $(kernel_dir "$k") (100 MB of download, then 20 s)"
-	packages=$(kernel_packages "$meta")
-	mkdir "$STAGE/$k"
-	cd "$STAGE/$k"
-	# shellcheck disable=SC2086
-	fetch_packages $packages
-	unpack_packages
+	if ! kernel_ready "$k"; then
+		require_amd64
+		require_cache_space 1500
+		case $k in
+		7.3)	apt_lists trixie-backports ;;
+		*)	apt_lists bookworm ;;
+		esac
+		say "kernel $k into $(kernel_dir "$k") (140 MB of download, then 20 s)"
+		read -r release image < <(kernel_image "$k")
+		[ -n "${image:-}" ] || exit 1
+		packages=$(kernel_packages "$release" "$image")
+		mkdir "$STAGE/$k"
+		cd "$STAGE/$k"
+		# shellcheck disable=SC2086 # a list of words
+		apt_fetch "$release" $packages
+		apt_unpack
+		put_kernel "$k"
+	fi
+	builds_here "$k" || prepare_root
+}
+
+# The kernel unpacked in ./root, in its place.
+put_kernel()
+{
+	local k=$1 release
+
 	cd root
+	if [ -d usr/lib/modules ]; then
+		mkdir -p lib
+		mv usr/lib/modules lib/
+	fi
 	release=$(basename lib/modules/*)
-	mv "boot/vmlinuz-$release" vmlinuz
+	mv boot/vmlinuz-* vmlinuz 2>/dev/null || mv "lib/modules/$release/vmlinuz" vmlinuz
 	unpack_image
 	rm -rf boot usr/share
 	drop_unused_modules "lib/modules/$release"
@@ -252,6 +250,37 @@ prepare_kernel()
 	cd "$TOP"
 	mkdir -p "$(dirname "$(kernel_dir "$k")")"
 	mv -T "$STAGE/$k/root" "$(kernel_dir "$k")"
+}
+
+# A newer Debian's compiler and C library, unpacked: nothing in there is installed
+# or runs but a build of modules.
+prepare_root()
+{
+	local dir
+
+	[ ! -e "$BUILD_ROOT" ] || return 0
+	require_cache_space 700
+	apt_lists trixie
+	say "Debian 13's compiler into $BUILD_ROOT (75 MB of download)"
+	mkdir -p "$STAGE/root/archives/partial" "$STAGE/root/root"/usr/{bin,sbin,lib,lib64}
+	cd "$STAGE/root"
+	# shellcheck disable=SC2086 # a list of words
+	apt_of trixie apt-get install -q -y --download-only --no-install-recommends \
+		-o "Dir::Cache::Archives=$PWD/archives" $PACKAGES_ROOT \
+		>"$STAGE/apt.log" 2>&1 </dev/null || {
+		tail -n 20 "$STAGE/apt.log" >&2
+		die "the packages could not be downloaded"
+	}
+	mv archives/*.deb .
+	for dir in bin sbin lib lib64; do
+		ln -s "usr/$dir" "root/$dir"
+	done
+	apt_unpack
+	# What installing the package would do.
+	ln -sf gawk root/usr/bin/awk
+	mkdir -p "$(dirname "$BUILD_ROOT")"
+	mv -T root "$BUILD_ROOT"
+	cd "$TOP"
 }
 
 prepare_debug()
@@ -264,14 +293,13 @@ prepare_source()
 	local dir=$CACHE/source/6.12 tar=usr/src/linux-source-6.12.tar.xz
 
 	[ ! -e "$dir" ] || return 0
-	require_debian_12 "the kernel's source"
 	require_cache_space 500
-	apt_update
+	apt_lists bookworm
 	say "checkpatch, kernel-doc and ynl into $dir (150 MB of download, then 20 s)"
 	mkdir "$STAGE/source"
 	cd "$STAGE/source"
-	fetch_packages linux-source-6.12
-	unpack_packages
+	apt_fetch bookworm linux-source-6.12
+	apt_unpack
 	tar -xJf "root/$tar" --wildcards \
 		'*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
 		'*/scripts/const_structs.checkpatch' '*/scripts/kernel-doc' \
@@ -282,21 +310,23 @@ prepare_source()
 }
 
 # Unpacked and not installed: installing it starts its daemons.  Of its libraries, those
-# that nothing in the lists above brings.
+# that nothing in the lists above brings.  It runs on this machine's C library: it is
+# this machine's release of it.
 prepare_openvswitch()
 {
-	local dir=$CACHE/openvswitch
+	local dir=$CACHE/openvswitch release libevent='libevent-2.1-7'
 
 	[ ! -e "$dir" ] || return 0
-	require_debian_12 "Open vSwitch"
+	require_debian "Open vSwitch"
 	require_cache_space 50
-	apt_update
+	release=$(own_release)
+	[ "$release" = bookworm ] || libevent='libevent-2.1-7t64'
+	apt_lists "$release"
 	say "Open vSwitch into $dir (5 MB of download)"
 	mkdir "$STAGE/openvswitch"
 	cd "$STAGE/openvswitch"
-	fetch_packages openvswitch-switch openvswitch-common \
-		libunbound8 libevent-2.1-7 libxdp1
-	unpack_packages
+	apt_fetch "$release" openvswitch-switch openvswitch-common libunbound8 "$libevent" libxdp1
+	apt_unpack
 	rm -rf root/etc root/lib root/usr/share/{doc,man}
 	cd "$TOP"
 	mv -T "$STAGE/openvswitch/root" "$dir"
@@ -306,7 +336,8 @@ main()
 {
 	local what
 
-	[ $# -gt 0 ] || set -- packages 6.1 6.12 source openvswitch
+	# shellcheck disable=SC2086 # a list of words
+	[ $# -gt 0 ] || set -- packages $KERNELS source openvswitch
 	mkdir -p "$CACHE"
 	trap cleanup EXIT
 	trap 'say "$(basename "$0"): line $LINENO failed"' ERR
@@ -320,7 +351,7 @@ main()
 	for what in "$@"; do
 		case $what in
 		packages)	prepare_packages ;;
-		6.1|6.12)	prepare_kernel "$what" ;;
+		6.1|6.12|7.3)	prepare_kernel "$what" ;;
 		debug)		prepare_debug ;;
 		source)		prepare_source ;;
 		openvswitch)	prepare_openvswitch ;;
