@@ -19,8 +19,17 @@ ENCAPS = [(words, f"{where}IP{kind}") for words, where in (
     for kind in FAMILIES]
 FEW = [row for row in ENCAPS if row[0] != NVGRE and (row[0] != ETH or "bridged" in row[1])]
 
+PER_SECOND = "net.ipv4.icmp_msgs_per_sec"       # of IPv6's messages as well
+BURST = "net.ipv4.icmp_msgs_burst"
+
+
 def setup():
-    return Bench()
+    bench = Bench()
+    # Not 10000, as newer kernels allow: limited_in_all() uses it up.  Of 6.1 it is the
+    # machine's.
+    with contextlib.suppress(FileNotFoundError):
+        bench.ns.sysctl({BURST: 50})
+    return bench
 
 
 # ---- the table ----
@@ -416,9 +425,6 @@ def limited(bench, words, family, sender, number):
     answers = bench.answers(tunnel, *([errors.unreachable(sent)] * 20))
     ktap.true(1 <= len(answers) <= 4, f"{len(answers)} errors told of 20")
     sent.told(answers[:1], errors.HOST[kind])
-
-
-PER_SECOND = "net.ipv4.icmp_msgs_per_sec"       # of IPv6's messages as well
 
 
 @ktap.table("{1} over {0}: {2} is told nothing that the host's limit of all errors forbids", [

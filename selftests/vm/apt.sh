@@ -24,7 +24,7 @@ apt_mirror()
 
 	# shellcheck disable=SC2016 # words of apt-get
 	uri=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' \
-		'Created-By: Packages' 2>/dev/null | sed -n "s/^Debian|$1|//p" | head -n 1)
+		'Created-By: Packages' 2>/dev/null | sed -n "s/^Debian|$1|//p" | head -n 1 || :)
 	echo "${uri:-$2}"
 }
 
@@ -83,7 +83,7 @@ apt_field()
 	local text
 
 	text=$(apt_of "$1" apt-cache show --no-all-versions "$2" 2>/dev/null |
-		sed -n "s/^$3: //p")
+		sed -n "s/^$3: //p" || :)
 	[ -n "$text" ] || die "Debian $1 has no package $2"
 	echo "$text"
 }

@@ -15,6 +15,7 @@
 # usage: debug-kernel.sh
 
 set -e -u -o pipefail
+shopt -s inherit_errexit
 # shellcheck source=selftests/vm/common.sh
 . "$(dirname "$0")/common.sh"
 # shellcheck source=selftests/vm/apt.sh

@@ -12,6 +12,7 @@
 # usage: hot.sh
 
 set -e -u -o pipefail
+shopt -s inherit_errexit
 # shellcheck source=selftests/vm/common.sh
 . "$(dirname "$0")/common.sh"
 

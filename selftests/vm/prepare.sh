@@ -16,6 +16,7 @@
 # second run does nothing and needs no network.
 
 set -e -E -u -o pipefail
+shopt -s inherit_errexit
 # shellcheck source=selftests/vm/common.sh
 . "$(dirname "$0")/common.sh"
 # shellcheck source=selftests/vm/apt.sh
@@ -157,7 +158,7 @@ kernel_image()
 	6.12)	echo bookworm "$(apt_field bookworm linux-image-6.12-amd64 Depends |
 			dependency 'linux-image-[0-9].*')" ;;
 	7.3)	image=$(apt_of trixie-backports apt-cache pkgnames "linux-image-$1." |
-			grep -E "^linux-image-$1\.[0-9]+\+deb13-amd64\$" | sort -V | tail -n 1)
+			grep -E "^linux-image-$1\.[0-9]+\+deb13-amd64\$" | sort -V | tail -n 1 || :)
 		[ -n "$image" ] || die "trixie-backports has no Linux $1 any more"
 		echo trixie-backports "$image" ;;
 	esac
@@ -218,7 +219,7 @@ prepare_kernel()
 		esac
 		say "kernel $k into $(kernel_dir "$k") (140 MB of download, then 20 s)"
 		read -r release image < <(kernel_image "$k")
-		[ -n "${image:-}" ] || exit 1
+		[ -n "${image:-}" ] || die "cannot tell which package is Linux $k"
 		packages=$(kernel_packages "$release" "$image")
 		mkdir "$STAGE/$k"
 		cd "$STAGE/$k"
