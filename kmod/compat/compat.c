@@ -151,14 +151,16 @@ bool xtun_inetpeer_allows(const struct inet_peer_base *base,
 {
 	static unsigned long served[XTUN_HOSTS];
 	unsigned long *until = &served[xtun_host_place(base, addr)];
-	unsigned long now = jiffies, old, new;
+	unsigned long now = jiffies, period, old, new;
 
 	if (timeout <= 0)
 		return true;
+	period = min_t(unsigned long, timeout,
+		       MAX_JIFFY_OFFSET / XTUN_HOST_BURST);
 	old = READ_ONCE(*until);
 	do {
-		new = xtun_host_served(old, now, timeout) + timeout;
-		if (time_after(new, now + XTUN_HOST_BURST * timeout))
+		new = xtun_host_served(old, now, period) + period;
+		if (time_after(new, now + XTUN_HOST_BURST * period))
 			return false;
 	} while (!try_cmpxchg(until, &old, new));
 	return true;

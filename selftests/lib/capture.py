@@ -6,10 +6,12 @@ import contextlib
 import errno
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
 import tempfile
+import time
 
 from lib import ktap, net, pkt
 
@@ -129,8 +131,10 @@ def write_pcap(path, packets, linktype=101):
             file.write(struct.pack("=IIII", number, 0, len(packet), len(packet)) + packet)
 
 
-# Where the machine that runs this virtual one takes orders, if it does.
+# Where the machine that runs this virtual one takes orders, if it does; what the
+# head of its replies begins with.
 _HOST = os.environ.get("XTUN_HOST")
+_REPLY = b"xtun-reply "
 
 # Every checksum is looked at; no packet is judged by earlier ones.
 _TSHARK = ["-n", "-o", "ip.check_checksum:TRUE",
@@ -160,13 +164,15 @@ def _run_there(path, argv):
     """By the machine that runs this virtual one (vm/host.py)."""
     with open(path, "rb") as file:
         data = file.read()
+    number = f"{os.getpid()}.{time.monotonic_ns()}"
+    head = json.dumps({"number": number, "argv": argv, "size": len(data)})
     with open(_HOST, "r+b", buffering=0) as port:
-        _write_all(port, json.dumps({"argv": argv, "size": len(data)}).encode() + b"\n" + data)
-        head = b""
-        while not head.endswith(b"\n"):
-            head += port.read(1)
-        reply = json.loads(head)
-        out, err = (_read_all(port, reply[name]).decode(errors="replace")
+        _write_all(port, head.encode() + b"\n" + data)
+        while True:
+            reply = _head(port)
+            if reply and reply["number"] == number:
+                break               # else it is for a test that was killed
+        out, err = (_read(port, reply[name]).decode(errors="replace")
                     for name in ("out", "err"))
     return reply["status"], out, err
 
@@ -176,10 +182,21 @@ def _write_all(port, data):
         data = data[port.write(data):]
 
 
-def _read_all(port, size):
+def _head(port):
+    """The next line, if it is a head: what is before may be the rest of another reply."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += _read(port, 1)
+    _, found, text = line.rpartition(_REPLY)
+    return json.loads(text) if found else None
+
+
+def _read(port, size):
     data = b""
     while len(data) < size:
-        data += port.read(size - len(data))
+        ktap.true(select.select([port], [], [], net.LIMIT)[0],
+                  f"an answer to tshark's packets in {net.LIMIT} s")
+        data += ktap.true(port.read(size - len(data)), "the machine outside answers")
     return data
 
 

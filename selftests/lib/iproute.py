@@ -63,9 +63,11 @@ class Iproute:
         except BrokenPipeError:
             pass                    # it has ended, and said why
         said = {self._popen.stdout: b"", self._popen.stderr: b""}
-        while not _SAID_OF_MARK.search(said[self._popen.stderr].decode()):
+        while not _SAID_OF_MARK.search(said[self._popen.stderr].decode(errors="replace")):
             ready = self._selector.select(limit)
             if not ready:
+                self._popen.kill()      # what it still says is about this line
+                self._popen.wait()
                 ktap.fail(f"ip {line}: no answer in {limit} s")
             for key, _ in ready:
                 data = os.read(key.fd, 1 << 16)

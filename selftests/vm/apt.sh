@@ -13,6 +13,8 @@
 #
 # A RELEASE is bookworm, trixie or trixie-backports.
 
+# What apt says is looked at: in one language.
+export LC_ALL=C
 APT=$CACHE/apt
 APT_LOCK_LIMIT=600	# seconds to wait for another apt
 declare -A APT_READ=()
@@ -95,7 +97,7 @@ apt_fetch()
 
 	say "downloading $*"
 	apt_of "$release" apt-get download -q "$@" >"$log" 2>&1 </dev/null || {
-		grep '^E:' "$log" >&2
+		grep '^E:' "$log" >&2 || :
 		die "download failed"
 	}
 }
@@ -117,6 +119,8 @@ own_apt_get()
 	local log=$1 end=$((SECONDS + APT_LOCK_LIMIT)) told=
 	shift
 
+	! fuser -s /var/lib/dpkg/lock-frontend 2>/dev/null ||
+		say "another apt is at work: waiting for it"
 	until DEBIAN_FRONTEND=noninteractive apt-get -q \
 		-o "DPkg::Lock::Timeout=$APT_LOCK_LIMIT" "$@" >"$log" 2>&1 </dev/null; do
 		# The lists have a lock for which apt-get does not wait.

@@ -85,8 +85,13 @@ kernel_compiler()
 # and a C library that is not too old for the tools among the headers.
 builds_here()
 {
-	type -P "$(kernel_compiler "$1")" >/dev/null &&
-		! ldd "$(kernel_dir "$1")/build/scripts/mod/modpost" 2>&1 | grep -q 'not found'
+	local tool said
+
+	tool=$(kernel_dir "$1")/build/scripts/mod/modpost
+	# In Debian's headers it is a small program that starts this one.
+	[ ! -e "$tool.real-lsb-64" ] || tool+=.real-lsb-64
+	said=$(ldd "$tool" 2>&1 || :)
+	type -P "$(kernel_compiler "$1")" >/dev/null && [[ $said != *"not found"* ]]
 }
 
 # kernel_make KERNEL ARG...: make with the kernel's headers, here or in the folder

@@ -163,8 +163,8 @@ configure()
 
 	(
 		cd "$TREE"
-		env -i PATH="$PATH" LC_ALL=C ARCH=x86_64 CC="$COMPILER" HOSTCC="$COMPILER" \
-			KCONFIG_CONFIG=.config.new scripts/kconfig/merge_config.sh -n \
+		env -i PATH="$PATH" LC_ALL=C ARCH=x86_64 \
+			MAKEFLAGS="CC=$COMPILER HOSTCC=$COMPILER" KCONFIG_CONFIG=.config.new scripts/kconfig/merge_config.sh -n \
 			kernel/configs/tiny-base.config kernel/configs/tiny.config \
 			arch/x86/configs/tiny.config "$FRAGMENT"
 	) >"$LOG" 2>&1 </dev/null || fail "no configuration could be made"
@@ -244,7 +244,6 @@ make_kernel()
 {
 	local version=$1 start=$SECONDS
 
-	install_packages
 	has_source "$version" || unpack_source "$version"
 	configure
 	compile
@@ -265,6 +264,8 @@ main()
 		say "waiting for another debug-kernel.sh to end"
 		flock 8
 	}
+	# The compiler among them has a part in the kernel's name.
+	install_packages
 	version=$(source_version)
 	if ! is_made "$version" && ! has_source "$version"; then
 		apt_lists "$DEBIAN"

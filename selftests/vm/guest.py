@@ -6,9 +6,10 @@ behind and at what the kernel said.
 run_tests.py starts it and deals it the tests: it asks with the line "@next" and
 is told the name of a file, or an empty line when there is none.  It tells
 
-    @begin TEST   @pass N   @skip N   @fail DESCRIPTION   @end TEST SECONDS
+    @begin TEST   @pass N   @skip N   @fail DESCRIPTION   @complaint DESCRIPTION
+    @end TEST SECONDS
 
-and, with a space before it, each line of what the test printed.  It ends early,
+where a complaint is a failure that the kernel itself told of, and, with a space before it, each line of what the test printed.  It ends early,
 with status 71, when the kernel can no longer be trusted: what remains is then
 run in a new machine.
 """
@@ -39,6 +40,7 @@ SPLAT = re.compile("|".join((
     r"page allocation failure")))
 
 UNTRUSTED = 71
+LATE = 72
 RMMOD_LIMIT = 60        # seconds
 KILL_LIMIT = 20         # from the polite signal to the other one
 LOG_LINES = 120
@@ -61,13 +63,23 @@ def tell(text):
 # ---- the kernel's log ----
 
 class KernelLog:
-    """What the kernel says from the last call of since() on."""
+    """What the kernel says from the last call of since() on.
+
+    Nothing is passed over: what comes after a test has been judged is for the next.
+    """
+
+    LOST = "(lines were lost here: the buffer is too small)"
 
     def __init__(self):
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self._fd, 0, os.SEEK_END)
 
-    def since(self):
+    def since(self, mark):
+        """Its lines, of which the last is the mark.
+
+        A line that has no end yet is not shown to readers until another one begins.
+        """
+        _write("/dev/kmsg", f"xtun-test: {mark}\n")
         lines = []
         while True:
             try:
@@ -75,7 +87,7 @@ class KernelLog:
             except BlockingIOError:
                 return lines
             except BrokenPipeError:
-                lines.append("(lines were lost here: the buffer is too small)")
+                lines.append(self.LOST)
                 continue
             head, _, text = record.partition(";")
             stamp = int(head.split(",")[2]) / 1e6
@@ -109,7 +121,7 @@ class Test:
     def run(self):
         start = time.monotonic()
         tell(f"@begin {self.name}")
-        self._log.since()
+        self._check_log("what came before", f"{self.name} begins")
         status = self._run()
         passed, skipped = self._judge(status)
         self._end_processes()
@@ -118,13 +130,16 @@ class Test:
         self._unload()
         self._unload_others()
         self._scan_leaks()
-        self._check_log()
+        self._check_log("the kernel complained", f"{self.name} has ended")
         tell(f"@pass {passed}")
         tell(f"@skip {skipped}")
         tell(f"@end {self.name} {time.monotonic() - start:.0f}")
 
     def _fail(self, text):
         tell(f"@fail {text}")
+
+    def _complain(self, text):
+        tell(f"@complaint {text}")
 
     def _run(self):
         """Runs it in a control group of its own, where all that it starts stays.
@@ -209,7 +224,7 @@ class Test:
         end = time.monotonic() + RMMOD_LIMIT
         while (number := delete_module("xtun")) not in (0, errno.ENOENT):
             if time.monotonic() > end:
-                self._fail(f"rmmod xtun failed for {RMMOD_LIMIT} s: {os.strerror(number)}")
+                self._complain(f"rmmod xtun failed for {RMMOD_LIMIT} s: {os.strerror(number)}")
                 with open("/proc/sysrq-trigger", "w") as file:
                     file.write("w")
                 self.untrusted = True
@@ -243,15 +258,15 @@ class Test:
         _write(KMEMLEAK, "clear")
         if found:
             count = sum(line.startswith("unreferenced") for line in found)
-            self._fail(f"kmemleak: {count} objects leaked")
+            self._complain(f"kmemleak: {count} objects leaked")
             for line in found[:60]:
                 tell(f" # {line}")
 
-    def _check_log(self):
-        lines = self._log.since()
-        bad = next((line for line in lines if SPLAT.search(line)), None)
+    def _check_log(self, what, mark):
+        lines = self._log.since(mark)
+        bad = next((line for line in lines if SPLAT.search(line) or line == KernelLog.LOST), None)
         if bad:
-            self._fail(f"the kernel complained: {bad}")
+            self._complain(f"{what}: {bad}")
             for line in lines[-LOG_LINES:]:
                 tell(f" # {line}")
             self.untrusted = True
@@ -342,7 +357,10 @@ def main():
         tell("@next")
         name = sys.stdin.readline().strip()
         if not name:
-            return 0
+            late = [line for line in log.since("the end") if SPLAT.search(line)]
+            for line in late:
+                tell(f"the kernel complained after all tests: {line}")
+            return LATE if late else 0
         test = Test(name, log, fresh)
         test.run()
         if test.untrusted:

@@ -86,13 +86,19 @@ main()
 {
 	[ $# -eq 0 ] || die "usage: hot.sh"
 	TARGET=$CACHE/hot-$(stamp).cpio
+	# Its folders are the guest's /usr and /usr/lib, for all users there.
+	umask 022
+	# Several machines that start need it at once.
+	exec 8>>"$CACHE/hot.lock"
+	flock 8
 	if [ ! -e "$TARGET" ]; then
 		trap cleanup EXIT
 		WORK=$(mktemp -d "$CACHE/hot.XXXXXX")
 		mkdir -p "$WORK/root/hot"
 		list | sort -u | sed 's,^/,,' | tar -c -C / --no-recursion -T - |
 			tar -x -C "$WORK/root/hot"
-		(cd "$WORK/root" && find . | busybox cpio -o -H newc) >"$WORK/cpio" 2>/dev/null
+		(cd "$WORK/root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$WORK/cpio"
+		# A machine that starts just now holds the one that it has opened.
 		rm -f "$CACHE"/hot-*.cpio
 		mv "$WORK/cpio" "$TARGET"
 	fi

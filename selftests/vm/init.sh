@@ -21,8 +21,8 @@ while read -r module; do
 	insmod "/modules/$module"
 done </modules/order
 
-# The guest sees the host as it was at its first look: nobody else writes
-# there meanwhile, and reading everything once only is several times faster.
+# The guest sees the host as it was at its first look: what it reads nobody writes
+# meanwhile, and reading everything once only is several times faster.
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro host /host
 
 # layer LOWER TARGET: a writable view of a folder of the host.  LOWER may be several,

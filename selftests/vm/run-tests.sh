@@ -32,10 +32,10 @@ usage()
 	exit 1
 }
 
+# number TEXT: a whole number above 0, without which there is nothing to run.
 number()
 {
-	[[ $1 =~ ^[0-9]+$ ]] || usage
-	echo "$1"
+	[[ $1 =~ ^[1-9][0-9]*$ ]] || usage
 }
 
 parse_options()
@@ -47,9 +47,9 @@ parse_options()
 		case $option in
 		K)	kernel_dir "$OPTARG" >/dev/null; WANTED+=("$OPTARG") ;;
 		T)	TESTS+=("$OPTARG") ;;
-		j)	number "$OPTARG" >/dev/null; OPTIONS+=(--jobs "$OPTARG") ;;
-		s)	number "$OPTARG" >/dev/null; SEED=$OPTARG ;;
-		t)	number "$OPTARG" >/dev/null; LIMIT=$OPTARG ;;
+		j)	number "$OPTARG"; OPTIONS+=(--jobs "$OPTARG") ;;
+		s)	number "$OPTARG"; SEED=$OPTARG ;;
+		t)	number "$OPTARG"; LIMIT=$OPTARG ;;
 		v)	OPTIONS+=(--verbose) ;;
 		*)	usage ;;
 		esac
@@ -65,7 +65,9 @@ choose_tests()
 	local -a listed chosen=()
 	local name test found
 
-	read -r -a listed < <(make -s -C "$TOP/selftests" list)
+	# Without make, which a fresh machine does not have yet.
+	mapfile -t listed < <(sed -n '/^TEST_PROGS :=/,/[^\\]$/s/^\t\([a-z0-9]*\.py\).*/\1/p' \
+		"$TOP/selftests/Makefile")
 	for name in "${TESTS[@]}"; do
 		found=
 		for test in "${listed[@]}"; do
@@ -82,10 +84,10 @@ choose_tests()
 main()
 {
 	parse_options "$@"
+	choose_tests
 	# source: netlink.py speaks to the module with the kernel's own client.
 	# openvswitch: openvswitch.py has it for a peer.
 	"$VM_DIR/prepare.sh" packages source openvswitch || exit 1
-	choose_tests
 	say "a shell in such a machine: make shell K=${WANTED[0]}"
 	exec /usr/bin/python3 "$VM_DIR/run_tests.py" --cache "$CACHE" --kernels "${WANTED[@]}" \
 		--tests "${TESTS[@]}" --limit $((LIMIT - SECONDS)) --seed "$SEED" "${OPTIONS[@]}"

@@ -4,21 +4,26 @@
 
 run-tests.sh, which has the usage, starts it.  A file that fails is run once more,
 alone, in a fresh machine: what passes then has failed by chance, which is told and
-is no failure of the run.
+is no failure of the run.  What the kernel complained of is one, whatever comes of the
+second run.
 """
 
 import argparse
 import collections
 import fcntl
 import functools
+import glob
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 
 VM_DIR = os.path.dirname(os.path.realpath(__file__))
 TOP = os.path.dirname(os.path.dirname(VM_DIR))
@@ -26,15 +31,48 @@ LOGS = os.path.join(TOP, "build", "log")
 
 UNTRUSTED = 71          # guest.py's status when its kernel said too much
 OVERHEAD = 30           # seconds to keep for ending in good order
+SILENCE = 2520          # seconds without a word: the limit of a test, and two minutes
 MACHINE_MEMORY = 3600   # MB: what vm.sh gives the guest, and qemu's own
 MACHINE_DISK = 200      # MB: its initramfs and what it prints
-CHANCES = 6             # more files than that do not fail by chance
+KERNEL_DISK = 1500      # MB: to fetch one
+MOST_RUN_AGAIN = 6      # files: more than that do not fail by chance
 SHOWN = 60              # lines about the failures of a file
 SLOWEST = 5
 
 
 def say(text):
-    print(text, flush=True)
+    # In one piece: several threads write.
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def start(*argv):
+    """A process in a group of its own, which end() ends with all that it has started."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", *argv], start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def end(process):
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def lines_of(process, limit):
+    """What a process prints, until it ends; None when it has said nothing for so long."""
+    rest = b""
+    while select.select([process.stdout], [], [], max(limit(), 0))[0]:
+        data = os.read(process.stdout.fileno(), 1 << 16)
+        if not data:
+            if rest:
+                yield rest.decode(errors="replace")
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+    yield None
 
 
 class Run:
@@ -45,9 +83,15 @@ class Run:
         self.name = test.rpartition(".")[0] or test
         self.passed = self.skipped = self.seconds = 0
         self.failures = []
+        self.complaints = 0     # of the failures, the kernel's own
 
     def failed(self):
         return bool(self.failures)
+
+    def excuses(self, first):
+        """Whether this, the second run, says that the first one failed by chance."""
+        return (not self.failed() and not first.complaints and self.passed
+                and self.skipped <= first.skipped)
 
     def tell(self):
         count = self.passed + self.skipped + len(self.failures)
@@ -66,7 +110,7 @@ class Run:
         with open(self.log, errors="replace") as log:
             for line in log.read().splitlines():
                 said.append(line)
-                if line.startswith(("not ok ", "@fail ")):
+                if line.startswith(("not ok ", "@fail ", "@complaint ")):
                     shown += said
                 if not line.startswith("#"):
                     said = []
@@ -81,8 +125,10 @@ class Machine:
         """deal: returns the next test, or None; done: called with each Run."""
         self._suite, self._kernel, self._deal, self._done = suite, kernel, deal, done
         self._suffix = suffix
-        self._run = self._log = None
-        self.began = False
+        self._run = self._log = self._input = self._start = None
+        self._last = collections.deque(maxlen=SHOWN)
+        self.dealt = None       # a test that it was given and has not begun
+        self.ended = []         # those that it has done with
 
     def run(self):
         """Until no test is left or it has died; returns vm.sh's exit status."""
@@ -97,29 +143,33 @@ class Machine:
                 return self._attend(fifo)
             finally:
                 os.close(self._input)
+                if self._log:
+                    self._log.close()
 
     def _attend(self, fifo):
         left = max(self._suite.time_left() - OVERHEAD, 1)
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", os.path.join(VM_DIR, "vm.sh"), "-b", "-K", self._kernel, "-t", str(left),
-             "-i", fifo, "-c", "env", f"XTUN_SEED={self._suite.options.seed}", "/usr/bin/python3",
-             os.path.join(VM_DIR, "guest.py")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace")
-        last = collections.deque(maxlen=SHOWN)
-        for line in process.stdout:
-            self._line(line.rstrip("\n"), last)
-        status = process.wait()
+        process = start(
+            os.path.join(VM_DIR, "vm.sh"), "-b", "-K", self._kernel, "-t", str(left),
+            "-i", fifo, "-c", "env", f"XTUN_SEED={self._suite.options.seed}",
+            "/usr/bin/python3", os.path.join(VM_DIR, "guest.py"))
+        with self._suite.attended(process):
+            for line in lines_of(process, lambda: SILENCE):
+                if line is None:
+                    self._last.append(f"it said nothing for {SILENCE} s and was ended")
+                    break
+                self._line(line)
+            else:
+                process.wait()
         if self._run:
             self._run.failures.append("the machine did not survive it")
-            self._log.write("".join(f"# {line}\n" for line in last))
+            self._log.write("".join(f"# {line}\n" for line in self._last))
             self._end()
-        elif status not in (0, UNTRUSTED):
-            say("".join(f"  {line}\n" for line in last) +
-                f"# a machine with {self._kernel} ended with status {status}")
-        return status
+        elif process.returncode not in (0, UNTRUSTED):
+            say("".join(f"  {line}\n" for line in self._last) +
+                f"# a machine with {self._kernel} ended with status {process.returncode}")
+        return process.returncode
 
-    def _line(self, line, last):
+    def _line(self, line):
         if line.startswith(" ") and self._run:
             self._log.write(line[1:] + "\n")
             self._log.flush()
@@ -127,25 +177,32 @@ class Machine:
             return
         verb, _, rest = line.partition(" ")
         if verb == "@next":
-            os.write(self._input, f"{self._deal() or ''}\n".encode())
+            self.dealt = self._deal()
+            os.write(self._input, f"{self.dealt or ''}\n".encode())
         elif verb == "@begin":
             self._begin(rest)
-        elif verb == "@pass":
+        elif verb in ("@pass", "@skip", "@fail", "@complaint", "@end") and self._run:
+            self._judgement(verb, rest, line)
+        else:
+            self._last.append(line)
+
+    def _judgement(self, verb, rest, line):
+        if verb == "@pass":
             self._run.passed = int(rest)
         elif verb == "@skip":
             self._run.skipped = int(rest)
-        elif verb == "@fail":
-            self._run.failures.append(rest)
-            self._log.write(line + "\n")
         elif verb == "@end":
             self._run.seconds = int(rest.split()[1])
             self._end()
         else:
-            last.append(line)
+            self._run.failures.append(rest)
+            self._run.complaints += verb == "@complaint"
+            self._log.write(line + "\n")
 
     def _begin(self, test):
-        self.began = True
-        path = os.path.join(LOGS, self._kernel, f"{test.rpartition('.')[0]}{self._suffix}.log")
+        self.dealt = None
+        name = test.rpartition(".")[0]
+        path = os.path.join(LOGS, self._kernel, f"{name}{self._suffix}.log")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self._log = open(path, "w")
         self._run = Run(self._kernel, test, path)
@@ -155,7 +212,25 @@ class Machine:
         self._log.close()
         run, self._run = self._run, None
         run.seconds = run.seconds or round(time.monotonic() - self._start)
+        self.ended.append(run)
         self._done(run)
+
+
+class Attended:
+    """A process that ends when the block or the suite does."""
+
+    def __init__(self, suite, process):
+        self._suite, self._process = suite, process
+
+    def __enter__(self):
+        self._suite.processes.add(self._process)
+
+    def __exit__(self, *_):
+        if self._process.poll() is None:
+            end(self._process)
+            self._process.wait()
+        self._process.stdout.close()
+        self._suite.processes.discard(self._process)
 
 
 class Suite:
@@ -168,6 +243,8 @@ class Suite:
         self._changed = threading.Condition()
         self._queues = {kernel: list(options.tests) for kernel in options.kernels}
         self._building = list(options.kernels)
+        self._in_vain = collections.Counter()   # machines of a kernel that ran nothing
+        self.processes = set()
         self.runs = []          # of test files
         self.troubles = []      # (kernel, text): failures that no test could tell
         self.again = []         # pairs of runs, of what was run once more
@@ -176,6 +253,9 @@ class Suite:
         return int(self._end - time.monotonic())
 
     # -- called by machines --
+
+    def attended(self, process):
+        return Attended(self, process)
 
     def result(self, run):
         with self._changed:
@@ -193,30 +273,42 @@ class Suite:
                 return None
             return queue.pop(0)
 
+    def trouble(self, kernel, text):
+        with self._changed:
+            self.troubles.append((kernel, text))
+            say(f"not ok {kernel}: {text}")
+
     # -- building --
 
     def _build(self):
         """One kernel after the other; what is built is tested meanwhile."""
         for kernel in self.options.kernels:
-            process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", os.path.join(VM_DIR, "build.sh"), kernel],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace")
-            last = "no reason was told"
-            for line in process.stdout:
-                say(line.rstrip("\n"))
-                last = line.strip() or last
-            failed = process.wait()
-            with self._changed:
-                if failed:
-                    self._give_up(kernel, f"it could not be had or built: {last}")
-                self._building.remove(kernel)
-                self._changed.notify_all()
+            try:
+                why = self._build_for(kernel)
+                if why:
+                    self._give_up(kernel, f"it could not be had or built: {why}")
+            finally:
+                with self._changed:
+                    self._building.remove(kernel)
+                    self._changed.notify_all()
+
+    def _build_for(self, kernel):
+        """None, or in words why the module could not be built."""
+        process = start(os.path.join(VM_DIR, "build.sh"), kernel)
+        last = collections.deque(["no reason was told"], maxlen=3)
+        with self.attended(process):
+            for line in lines_of(process, lambda: self.time_left() - OVERHEAD):
+                if line is None:
+                    return "there was no time for it"
+                say(line)
+                last.append(line.strip())
+            process.wait()
+        return "; ".join(last) if process.returncode else None
 
     def _give_up(self, kernel, why):
-        self._queues[kernel] = []
-        self.troubles.append((kernel, why))
-        say(f"not ok {kernel}: {why}")
+        with self._changed:
+            self._queues[kernel] = []
+        self.trouble(kernel, why)
 
     # -- machines --
 
@@ -232,35 +324,52 @@ class Suite:
                     return None
                 self._changed.wait()
 
-    def _slot(self):
-        kernel, in_vain = None, 0
+    def _deal_out(self):
+        """One machine after the other, as long as there is something to run."""
+        kernel = None
         while kernel := self._kernel_to_run(kernel):
             if self.time_left() <= 2 * OVERHEAD:
-                with self._changed:
-                    if left := self._queues[kernel]:
-                        self._give_up(kernel, f"no time left for: {' '.join(left)}")
+                self._give_up(kernel, f"no time left for: {' '.join(self._queues[kernel])}")
                 continue
             machine = Machine(self, kernel, functools.partial(self._next_of, kernel), self.result)
-            status = machine.run()
-            in_vain = 0 if machine.began or not status else in_vain + 1
-            if in_vain == 2:
-                with self._changed:
-                    if left := self._queues[kernel]:
-                        self._give_up(kernel, f"no machine for: {' '.join(left)}")
-                in_vain = 0
+            self._ended(kernel, machine, machine.run())
+
+    def _ended(self, kernel, machine, status):
+        """What to do about a machine that did not end well."""
+        if machine.dealt:
+            with self._changed:
+                self._queues[kernel].insert(0, machine.dealt)
+        if machine.ended:
+            self._in_vain[kernel] = 0
+            if status not in (0, UNTRUSTED) and machine.ended[-1].failures[-1:] != [
+                    "the machine did not survive it"]:
+                self.trouble(kernel, f"a machine ended with status {status} after "
+                             f"{machine.ended[-1].name}")
+        elif status:
+            self._in_vain[kernel] += 1
+            if self._in_vain[kernel] == 2:
+                self._give_up(kernel, "two machines in a row ran nothing; not run: "
+                              f"{' '.join(self._queues[kernel])}")
 
     def run(self, machines):
-        threads = [threading.Thread(target=self._build, daemon=True)]
-        threads += [threading.Thread(target=self._slot, daemon=True) for _ in range(machines)]
+        threads = [threading.Thread(target=self._guarded, args=(function,), daemon=True)
+                   for function in (self._build, *[self._deal_out] * machines)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
+    def _guarded(self, function):
+        """What this program itself did wrong is a failure, and holds up nobody."""
+        try:
+            function()
+        except Exception:
+            self.trouble("any", traceback.format_exc().strip())
+
     def run_again(self):
         """What failed, once more: one file at a time, each in a fresh machine."""
         failed = [run for run in self.runs if run.failed()]
-        if len(failed) > CHANCES:
+        if len(failed) > MOST_RUN_AGAIN:
             say(f"# {len(failed)} files failed, which is no chance: none is run once more")
             return
         for first in failed:
@@ -275,23 +384,29 @@ class Suite:
                 again.tell()
                 self.again.append((first, again))
 
+    def end_all(self):
+        for process in list(self.processes):
+            end(process)
+
     # -- the end --
 
     def sum_up(self, machines):
         """Prints what came of all; whether nothing failed and something passed."""
-        second = {id(first): again for first, again in self.again}
-        final = [second.get(id(run), run) for run in self.runs]
+        excused = {id(first): again for first, again in self.again if again.excuses(first)}
+        final = [excused.get(id(run), run) for run in self.runs]
+        self._find_what_was_not_run()
         self._table(final)
         say(f"{machines} machine{'s' * (machines > 1)} at a time, "
             f"{time.monotonic() - self._start:.0f} s in all")
         for first, again in self.again:
-            if not again.failed():
-                for text in first.failures:
-                    say(f"by chance: {first.test}: {text}, kernel {first.kernel}, "
-                        f"seed {self.options.seed} "
-                        f"(logs: {os.path.relpath(first.log, TOP)}, "
-                        f"{os.path.relpath(again.log, TOP)})")
+            for text in first.failures if id(first) in excused else []:
+                say(f"by chance: {first.test}: {text}, kernel {first.kernel}, "
+                    f"seed {self.options.seed} (logs: {os.path.relpath(first.log, TOP)}, "
+                    f"{os.path.relpath(again.log, TOP)})")
         failures = [(run.kernel, f"{run.name}: {text}") for run in final for text in run.failures]
+        failures += [(again.kernel, f"{again.name}: {text} (the second time)")
+                     for first, again in self.again for text in again.failures
+                     if text not in first.failures]
         failures += self.troubles
         for kernel, text in failures:
             say(f"failed: {kernel} {text}")
@@ -300,6 +415,15 @@ class Suite:
         say(f"{passed} passed, {len(failures)} failed" +
             (f", {skipped} skipped" if skipped else ""))
         return passed and not failures
+
+    def _find_what_was_not_run(self):
+        """Whatever the reason is: no file of a kernel is missing without a word."""
+        given_up = {kernel for kernel, _ in self.troubles}
+        ran = {(run.kernel, run.test) for run in self.runs}
+        for kernel in self.options.kernels:
+            left = [test for test in self.options.tests if (kernel, test) not in ran]
+            if left and kernel not in given_up:
+                self.troubles.append((kernel, f"not run: {' '.join(left)}"))
 
     def _table(self, final):
         say("\nfile            kernel  subtests  seconds")
@@ -320,12 +444,20 @@ def memory_available():
         return int(re.search(r"^MemAvailable:\s+(\d+)", file.read(), re.M)[1]) // 1024
 
 
-def machines_wanted(options, cache):
+def disk_available(options):
+    """In MB, less what kernels take that are still to be fetched."""
+    missing = [kernel for kernel in options.kernels if kernel != "debug" and
+               not os.path.exists(os.path.join(options.cache, "kernel", kernel))]
+    free = shutil.disk_usage(options.cache).free // 1000000
+    return free - KERNEL_DISK * len(missing)
+
+
+def machines_wanted(options):
     """As many as were asked for, or as there are processors, if there is room for them."""
     wanted = options.jobs or os.cpu_count()
     wanted = min(wanted, len(options.tests) * len(options.kernels))
     for what, room in (("memory", memory_available() // MACHINE_MEMORY),
-                       ("disk space", shutil.disk_usage(cache).free // 1000000 // MACHINE_DISK)):
+                       ("disk space", disk_available(options) // MACHINE_DISK)):
         if room < wanted:
             wanted = max(room, 1)
             say(f"# {wanted} machine{'s' * (wanted > 1)} at a time: "
@@ -333,17 +465,33 @@ def machines_wanted(options, cache):
     return wanted
 
 
-def take_lock(cache):
-    """One run at a time, and no other machine beside it."""
-    lock = open(os.path.join(cache, "vm.lock"), "a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        say("waiting for another virtual machine to end")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    with open(os.path.join(cache, "vm.holder"), "w") as file:
+def take_lock(options):
+    """One run at a time, and no other machine beside it; None if that takes too long."""
+    lock = open(os.path.join(options.cache, "vm.lock"), "a")
+    until = time.monotonic() + options.limit - 2 * OVERHEAD
+    told = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if not told:
+                say(f"waiting for another virtual machine to end ({holder(options.cache)})")
+                told = True
+            if time.monotonic() > until:
+                return None
+            time.sleep(1)
+    with open(os.path.join(options.cache, "vm.holder"), "w") as file:
         file.write(f"process {os.getpid()}, the test suite\n")
     return lock
+
+
+def holder(cache):
+    try:
+        with open(os.path.join(cache, "vm.holder")) as file:
+            return file.read().strip()
+    except OSError:
+        return "nobody knows which"
 
 
 def parse_options():
@@ -358,18 +506,37 @@ def parse_options():
     return parser.parse_args()
 
 
+class Ended(BaseException):
+    """By a signal."""
+
+
+def ended_by(number, _):
+    raise Ended(signal.Signals(number).name)
+
+
 def main():
     options = parse_options()
-    lock = take_lock(options.cache)
-    for kernel in options.kernels:
-        shutil.rmtree(os.path.join(LOGS, kernel), ignore_errors=True)
     suite = Suite(options)
-    machines = machines_wanted(options, options.cache)
-    suite.run(machines)
-    suite.run_again()
-    good = suite.sum_up(machines)
-    lock.close()
-    return 0 if good else 1
+    machines = 0
+    lock = None
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, ended_by)
+    try:
+        lock = take_lock(options)
+        if lock:
+            for path in glob.glob(os.path.join(TOP, "build", "console.*")):
+                os.remove(path)
+            for kernel in options.kernels:
+                shutil.rmtree(os.path.join(LOGS, kernel), ignore_errors=True)
+            machines = machines_wanted(options)
+            suite.run(machines)
+            suite.run_again()
+        else:
+            suite.trouble("any", "another virtual machine did not end in time")
+    except Ended as why:
+        suite.end_all()
+        suite.troubles.append(("any", f"ended by {why}"))
+    return 0 if suite.sum_up(machines) else 1
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@
 #	-t SECONDS	time limit for the command (1800; none for --shell)
 #	-i FIFO		what is written into it is the command's standard input,
 #			without an end
-#	-b		beside other machines; else it waits until they have ended
+#	-b		beside other machines; without it, it waits until they have ended
+#			and prepares what it needs
 #	--icount	count instructions: one processor, the same from run to run
 #	-c		the rest of the line is the command, given as it is
 #	--shell		a shell on this terminal; leave it with exit or ctrl-d
@@ -20,7 +21,8 @@
 # accelerator and processor that is otherwise found by trying.
 #
 # In the command's environment: XTUN_TOP, XTUN_K, XTUN_KO (the module built
-# for that kernel by build.sh), XTUN_CACHE, IP_LIB_DIR; tunctl is in its PATH.
+# for that kernel by build.sh), XTUN_CACHE, XTUN_HOST (the port of host.py),
+# IP_LIB_DIR; tunctl is in its PATH.
 #
 # Exit status: the command's; 70 when the guest died, hung or ran out of time
 # (what its console said last is shown); 1 when it could not be started.
@@ -82,8 +84,8 @@ cleanup()
 	[ -z "$RUN" ] || rm -rf "$RUN"
 }
 
-# One machine at a time, or as many as somebody has thought of who holds the lock
-# for them: more would take each other's processors, and tests would starve.
+# One machine at a time: more would take each other's processors, and tests would
+# starve.  run_tests.py holds the lock for all the machines that it starts.
 take_lock()
 {
 	[ -z "$BESIDE" ] || return 0
@@ -159,8 +161,9 @@ make_initramfs()
 	collect_modules
 	write_conf
 	# The kernel takes several archives, one behind the other.
-	cp "$hot" "$RUN/initramfs"
-	(cd "$RUN/root" && find . | busybox cpio -o -H newc) >>"$RUN/initramfs" 2>/dev/null
+	cp "$hot" "$RUN/initramfs" || die "no space for the initramfs in $RUN"
+	(cd "$RUN/root" && find . | busybox cpio -o -H newc 2>/dev/null) >>"$RUN/initramfs" ||
+		die "the initramfs could not be made in $RUN"
 }
 
 # start_qemu ACCEL CPU: in the background; its console goes to a file.
@@ -344,9 +347,9 @@ tell_end()
 	fi
 	say "---- the console's last lines ----"
 	cat "$RUN/qemu" "$RUN/console" | tr -d '\r' | tail -n 60 >&2
-	say "---- all of it: build/console.$K"
+	say "---- all of it: build/console.$K.$$"
 	mkdir -p "$TOP/build"
-	cat "$RUN/console" >"$TOP/build/console.$K"
+	cat "$RUN/console" >"$TOP/build/console.$K.$$"
 	if told up; then
 		say "${VERDICT:-the guest died before the command ended} (kernel $K)"
 	else
