@@ -34,9 +34,18 @@ static const struct nlattr *xtun_info_data(struct nlattr *tb[])
 	return nla_find(nla_data(info), nla_len(info), IFLA_INFO_DATA);
 }
 
-static int xtun_newlink_params(struct net_device *dev,
-			       struct rtnl_newlink_params *params,
-			       struct netlink_ext_ack *extack)
+/**
+ * xtun_newlink() - rtnl_link_ops.newlink: make a tunnel
+ * @dev: a new device, xtun_setup() done
+ * @params: what the request says; its netns, or that of the link if it names
+ *	one, is the underlay
+ * @extack: gets the reason of a refusal
+ *
+ * Context: RTNL, may sleep.
+ * Return: 0, or a negative error and the caller frees @dev.
+ */
+int xtun_newlink(struct net_device *dev, struct rtnl_newlink_params *params,
+		 struct netlink_ext_ack *extack)
 {
 	struct nlattr **tb = params->tb;
 	u32 mtu = tb[IFLA_MTU] ? nla_get_u32(tb[IFLA_MTU]) : 0;
@@ -44,8 +53,6 @@ static int xtun_newlink_params(struct net_device *dev,
 	return xtun_create(rtnl_newlink_link_net(params), dev,
 			   xtun_info_data(tb), mtu, tb[IFLA_ADDRESS], extack);
 }
-
-XTUN_NEWLINK_OP(xtun_newlink, xtun_newlink_params)
 
 static int xtun_changelink(struct net_device *dev, struct nlattr *tb[],
 			   struct nlattr *data[],
@@ -94,7 +101,7 @@ struct rtnl_link_ops xtun_link_ops __read_mostly = {
 	.policy = xtun_conf_nl_policy,
 	.setup = xtun_setup,
 	.validate = xtun_validate,
-	.newlink = xtun_newlink,
+	.newlink = XTUN_NEWLINK,
 	.changelink = xtun_changelink,
 	.get_size = xtun_get_size,
 	.fill_info = xtun_fill_info,

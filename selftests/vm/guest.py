@@ -16,6 +16,7 @@ run in a new machine.
 
 import ctypes
 import errno
+import importlib
 import os
 import re
 import runpy
@@ -340,12 +341,11 @@ def _follow(child, limit):
 
 def load_what_tests_load():
     """Each test is a fork of this process: it need not load scapy again."""
-    try:
-        import scapy.layers.inet        # noqa: F401
-        import scapy.layers.inet6       # noqa: F401
-        import scapy.layers.l2          # noqa: F401
-    except ImportError:
-        tell("# no scapy")
+    for name in ("inet", "inet6", "l2"):
+        try:
+            importlib.import_module(f"scapy.layers.{name}")
+        except ImportError as why:
+            tell(f"# {why}")
 
 
 def main():

@@ -15,8 +15,8 @@ static inline int xtun_configure_link(struct net_device *dev)
 }
 
 /*
- * A new link's parameters came one by one before they came in a structure.
- * XTUN_NEWLINK_OP() makes rtnl_link_ops.newlink of a function that takes them so.
+ * A new link's parameters came one by one before they came in a structure, as
+ * xtun_newlink() takes them. XTUN_NEWLINK is what rtnl_link_ops has to have.
  */
 #ifndef XTUN_HAVE_NEWLINK_PARAMS
 struct rtnl_newlink_params {
@@ -32,27 +32,22 @@ rtnl_newlink_link_net(const struct rtnl_newlink_params *params)
 }
 #endif
 
+int xtun_newlink(struct net_device *dev, struct rtnl_newlink_params *params,
+		 struct netlink_ext_ack *extack);
+
 #ifdef XTUN_HAVE_NEWLINK_PARAMS
-#define XTUN_NEWLINK_OP(name, function)					\
-static int name(struct net_device *dev,					\
-		struct rtnl_newlink_params *params,			\
-		struct netlink_ext_ack *extack)				\
-{									\
-	return function(dev, params, extack);				\
-}
+#define XTUN_NEWLINK	xtun_newlink
 #else
-#define XTUN_NEWLINK_OP(name, function)					\
-static int name(struct net *src_net, struct net_device *dev,		\
-		struct nlattr *tb[], struct nlattr *data[],		\
-		struct netlink_ext_ack *extack)				\
-{									\
-	struct rtnl_newlink_params params = {				\
-		.src_net = src_net,					\
-		.tb = tb,						\
-	};								\
-									\
-	return function(dev, &params, extack);				\
+static inline int xtun_newlink_args(struct net *src_net, struct net_device *dev,
+				    struct nlattr *tb[], struct nlattr *data[],
+				    struct netlink_ext_ack *extack)
+{
+	struct rtnl_newlink_params params = { .src_net = src_net, .tb = tb };
+
+	return xtun_newlink(dev, &params, extack);
 }
+
+#define XTUN_NEWLINK	xtun_newlink_args
 #endif
 
 #endif /* _XTUN_COMPAT_NET_RTNETLINK_H */
