@@ -26,13 +26,12 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 PREFIX ?= /usr/local
 K ?=
 T ?=
-
-TOOLS = $(MAKE) -C tools O=$(CURDIR)/build/tools VERSION=$(VERSION) PREFIX=$(PREFIX)
-MODULE = $(MAKE) -C $(KDIR) M=$(CURDIR)/kmod
 J ?=
 SEED ?=
 V ?=
 
+TOOLS = $(MAKE) -C tools O=$(CURDIR)/build/tools VERSION=$(VERSION) PREFIX=$(PREFIX)
+MODULE = $(MAKE) -C $(KDIR) M=$(CURDIR)/kmod
 VM := selftests/vm
 TEST_OPTIONS = $(addprefix -T ,$(T)) $(addprefix -j ,$(J)) $(addprefix -s ,$(SEED)) $(if $(V),-v)
 
@@ -91,7 +90,7 @@ demo:
 test:
 	@$(VM)/run-tests.sh $(addprefix -K ,$(K)) $(TEST_OPTIONS)
 
-# All of it may take longer than what make test has for its end.
+# With a time limit of its own: two hours, as make test has, may be too little.
 test-debug:
 	@$(VM)/run-tests.sh -K debug -t 14400 $(TEST_OPTIONS)
 

@@ -317,10 +317,10 @@ prepare_openvswitch()
 {
 	local dir=$CACHE/openvswitch release libevent='libevent-2.1-7'
 
-	[ ! -e "$dir" ] || return 0
+	release=$(own_release)
+	[ ! -e "$dir" ] || [ "$(cat "$dir/release" 2>/dev/null)" != "$release" ] || return 0
 	require_debian "Open vSwitch"
 	require_cache_space 50
-	release=$(own_release)
 	[ "$release" = bookworm ] || libevent='libevent-2.1-7t64'
 	apt_lists "$release"
 	say "Open vSwitch into $dir (5 MB of download)"
@@ -329,7 +329,9 @@ prepare_openvswitch()
 	apt_fetch "$release" openvswitch-switch openvswitch-common libunbound8 "$libevent" libxdp1
 	apt_unpack
 	rm -rf root/etc root/lib root/usr/share/{doc,man}
+	echo "$release" >root/release
 	cd "$TOP"
+	rm -rf "$dir"
 	mv -T "$STAGE/openvswitch/root" "$dir"
 }
 
