@@ -7,7 +7,7 @@ import functools
 import random
 import struct
 
-from lib import capture, ktap, net, pkt, traffic
+from lib import bed, capture, ktap, net, pkt, traffic
 
 FAMILIES = ("v4", "v6")
 INNER = ("10.9.0.2", "fd00:9::2")
@@ -21,6 +21,9 @@ NUMBERED = [(words, family) for words in ("encap gre seq", ALL, f"{ALL} payload 
             for family in FAMILIES]
 MSS = 1300              # less than any of them: a bound for the number of segments
 UDP_SEGMENT = 103
+
+# ns: the router; under, lan: a net.Peer at each of its links.
+Router = collections.namedtuple("Router", "ns under lan")
 
 
 class Lab:
@@ -45,6 +48,18 @@ class Lab:
             ns.check("ethtool", "-K", "under0", "tx", "off", "gso", "off", "tso", "off",
                      "gro", "on")
         return hosts
+
+    @functools.cached_property
+    def router(self):
+        """A router whose neighbours, in the underlay and in a LAN, are the test."""
+        net.need_modules("sch_plug")
+        with ktap.for_file():
+            under = net.peer()
+            router = Router(under.ns, under, net.peer(second=under.ns))
+        router.ns.forward()
+        for link in (router.under, router.lan):
+            link.merge()
+        return router
 
 
 def setup():
@@ -253,6 +268,189 @@ def vlan(lab, words, family):
                 near.ip(f"link set t0.5 mtu {near.mtu('t0') - 4}")
             for address in ("10.8.0.2", "fd00:8::2"):
                 transfer(hosts, address, 512 << 10)
+
+
+# ---- identifications of segments that were merged ----
+#
+# The kernel merges segments whose IPv4 identifications count, and ones that all have
+# the same.  Which of them it was, it remembers for the outermost header and for those
+# inside; so it can give each segment the one that it had when they are cut again.
+
+SEGMENTS, SEGMENT_SIZE = 8, 1000
+IDENTIFICATIONS = {
+    "constant": lambda first: [first] * SEGMENTS,
+    "counting": lambda first: [first + number & 0xffff for number in range(SEGMENTS)],
+}
+BEHIND = "10.9.0.2"     # the host that the router has the tunnel to
+BURSTS = (0x4001, 0xfffb)       # the first identification of each; the second wraps
+
+
+def routed(router, words, family):
+    """The router's tunnel t0, and its route to the host behind that."""
+    router.ns.tunnel("t0", f"{words} local {getattr(router.ns, family)} "
+                     f"remote {router.under.address(family)}")
+    ktap.defer(router.ns.ip, "link del t0")
+    router.ns.ip(f"route add {BEHIND} dev t0")
+    if bed.is_eth(words):
+        router.ns.ip(f"neigh add {BEHIND} lladdr {pkt.INNER_MACS[1]} dev t0 nud permanent")
+
+
+@pkt.remembered
+def segment(src, dst, number, ident, ttl=64):
+    """One of a flow, as bytes: the data are all different."""
+    data = struct.pack("!I", number) * (SEGMENT_SIZE // 4)
+    tcp = pkt.TCP(sport=40000, dport=50000, seq=1 + number * SEGMENT_SIZE, ack=1, flags="A")
+    return bytes(pkt.ip("v4", src, dst, tcp / data, ttl=ttl, id=ident, flags="DF"))
+
+
+def segments(src, dst, burst, idents, ttl=64):
+    return [segment(src, dst, burst * SEGMENTS + number, ident, ttl)
+            for number, ident in enumerate(idents)]
+
+
+def is_segment(packet):
+    """And no word that the router sends to its neighbours, through the tunnel too."""
+    return len(packet) > SEGMENT_SIZE
+
+
+def ident_of(packet):
+    return pkt.outer_fields(packet)["id"]
+
+
+def eq_segments(seen, expected):
+    ktap.eq([ident_of(packet) for packet in seen], [ident_of(packet) for packet in expected],
+            "inner identifications")
+    for number, packets in enumerate(zip(seen, expected)):
+        ktap.eq(*packets, f"segment {number}")
+
+
+def merged_to_one(seen, outgoing):
+    """What has passed the device was merged: otherwise nothing would be tested here."""
+    ktap.eq([(frame.outgoing, frame.gso) for frame in seen.poll()], [(outgoing, SEGMENT_SIZE)],
+            "packets at the tunnel's device, outgoing or not, and size of their segments")
+
+
+def cut(words, idents):
+    """The identifications of segments after the kernel has cut what is in the tunnel.
+
+    7.3 takes what it remembers of the outermost header for the inner one too, when it
+    cuts what is in GRE or UDP: where outer ones count, inner ones do.
+    """
+    if net.kernel_before(7, 0) or "encap ip" in words:
+        return idents
+    return IDENTIFICATIONS["counting"](idents[0])
+
+
+def out_of_lan(router, words, dev, kind):
+    """Segments from the LAN to the host behind: what the underlay carries of them.
+
+    Yields for each burst the outer packets; those are cut there, and merged at dev.
+    """
+    seen = capture.Capture(router.ns, dev)
+    for burst, first in enumerate(BURSTS):
+        idents = IDENTIFICATIONS[kind](first)
+        router.under.drain()
+        router.lan.send_at_once(segments(router.lan.v4, BEHIND, burst, idents))
+        packets = [router.under.recv(is_segment, f"segment {number} in the underlay")
+                   for number in range(SEGMENTS)]
+        merged_to_one(seen, outgoing=True)
+        expected = segments(router.lan.v4, BEHIND, burst, cut(words, idents), ttl=63)
+        eq_segments([packet[-len(expected[0]):] for packet in packets], expected)
+        for packet in packets:
+            ktap.eq(pkt.bad_checksums(packet), [], "wrong checksums")
+        yield packets
+
+
+@ktap.table("{0} over {1}: segments with {2} identifications are merged, sent, cut again", [
+    (words, family, kind) for kind in IDENTIFICATIONS for words, family in (
+        ("encap ip", "v4"), ("encap gre", "v4"), ("encap gre payload eth", "v4"),
+        ("encap vxlan key 7", "v4"), ("encap gre df unset", "v4"),
+        ("encap vxlan key 7 df unset", "v4"), ("encap gre", "v6"), ("encap vxlan key 7", "v6"))])
+def kept_out(lab, words, family, kind):
+    routed(lab.router, words, family)
+    bursts = list(out_of_lan(lab.router, words, "t0", kind))
+    if family == "v6":
+        return
+    ktap.eq({pkt.outer_fields(packet)["df"] for packet in sum(bursts, [])},
+            {int("df unset" not in words)}, "outer DF")
+    if "df unset" in words:
+        differ(sum(bursts, []))
+    else:
+        for packets in bursts:
+            tagged(packets)
+
+
+def tagged(packets):
+    """With DF it is a tag of the flow, to which cutting may add."""
+    seen = [ident_of(packet) for packet in packets]
+    ktap.one_of(seen, [idents(seen[0]) for idents in IDENTIFICATIONS.values()],
+                "outer identifications")
+
+
+def differ(packets):
+    """What may be fragmented needs a number of its own."""
+    seen = [ident_of(packet) for packet in packets]
+    ktap.eq(len(set(seen)), len(seen), f"different outer identifications, of {seen}")
+
+
+@ktap.table("a tunnel in a tunnel: segments with {0} identifications are merged, sent, cut again",
+            IDENTIFICATIONS)
+def kept_nested(lab, kind):
+    router = lab.router
+    router.ns.tunnel("t0", f"encap gre df unset local {router.ns.v4} remote {router.under.v4}",
+                     "10.8.0.1/24")
+    ktap.defer(router.ns.ip, "link del t0")
+    words = "encap ip df unset"
+    router.ns.tunnel("t1", f"{words} local 10.8.0.1 remote 10.8.0.2")
+    ktap.defer(router.ns.ip, "link del t1")
+    router.ns.ip(f"route add {BEHIND} dev t1")
+    packets = sum(out_of_lan(router, words, "t1", kind), [])
+    differ(packets)
+    differ([packet[20 + 4:] for packet in packets])
+
+
+def encapsulated(router, words, family, inner, ident):
+    """The packet that the tunnel's peer sends, by the RFCs (scapy)."""
+    if bed.is_eth(words):
+        inner = pkt.frame(inner, back=True, dst=router.ns.mac("t0").hex(":"), type=0x0800)
+    if "vxlan" in words:
+        header = bytes.fromhex("0800000000000700")      # RFC 7348: a VNI, 7
+        payload, proto = pkt.UDP(sport=40001, dport=4789) / (header + inner), 17
+    elif "gre" in words:
+        payload = pkt.gre("eth" if bed.is_eth(words) else "v4", inner)
+        proto = pkt.GRE_PROTO
+    else:
+        payload, proto = inner, pkt.PROTOCOL["v4"]
+    return pkt.ip(family, router.under.address(family), getattr(router.ns, family),
+                  payload, proto, **({} if ident is None else {"id": ident, "flags": "DF"}))
+
+
+TAKEN = [(words, family, kind)
+         for family, kinds in (("v4", list(IDENTIFICATIONS)), ("v6", ["no"]))
+         for words in ("encap ip", "encap gre", "encap gre payload eth", "encap vxlan key 7")
+         for kind in kinds]
+
+
+@ktap.table("{0} over {1}, {2} outer identifications: segments with {3} ones are merged, taken out",
+            [(*row, kind) for row in TAKEN for kind in IDENTIFICATIONS])
+def kept_in(lab, words, family, outer_kind, kind):
+    router = lab.router
+    routed(router, words, family)
+    seen = capture.Capture(router.ns, "t0")
+    for burst, first in enumerate(BURSTS):
+        idents = IDENTIFICATIONS[kind](first)
+        outer = [None] * SEGMENTS if family == "v6" else IDENTIFICATIONS[outer_kind](first ^ 0x800)
+        before = router.ns.stats("t0")
+        router.lan.drain()
+        router.under.send_at_once([
+            encapsulated(router, words, family, *each)
+            for each in zip(segments(BEHIND, router.lan.v4, burst, idents), outer)])
+        packets = [router.lan.recv(is_segment, f"segment {number} in the LAN")
+                   for number in range(SEGMENTS)]
+        # Counted where the header is taken off: what is merged later does not count.
+        ktap.eq(carried(router.ns, "t0", "rx_packets", before), 1, "packets that came in as one")
+        merged_to_one(seen, outgoing=False)
+        eq_segments(packets, segments(BEHIND, router.lan.v4, burst, idents, ttl=63))
 
 
 ktap.main(setup)

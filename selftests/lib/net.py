@@ -673,6 +673,28 @@ class Peer:
     def send_frame(self, frame):
         self._sock.send(bytes(frame))
 
+    def merge(self):
+        """From now on the host merges segments that send_at_once() sends."""
+        self.ns.check("ethtool", "-K", self.dev, "gro", "on")
+        # veth has GRO only for what comes from a device that cuts nothing.
+        self._far.check("ethtool", "-K", "far0", "tso", "off")
+        self._far.check(*"tc qdisc add dev far0 root plug".split())
+        self._plug("release_indefinite")
+
+    def send_at_once(self, packets):
+        """Sends packets (bytes or scapy) of which the host takes none before all are there.
+
+        They wait in a queue that is closed.  Who opens it passes them on as fast as
+        the device takes them, and the host's end looks for packets afterwards only.
+        """
+        self._plug("block")
+        for packet in packets:
+            self.send(packet)
+        self._plug("release_indefinite")
+
+    def _plug(self, word):
+        self._far.check(*f"tc qdisc change dev far0 root plug {word}".split())
+
     def drain(self):
         """Forgets what has arrived so far."""
         with contextlib.suppress(BlockingIOError):
