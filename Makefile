@@ -9,7 +9,7 @@
 ## make test             all tests, in virtual machines with kernels 6.1, 6.12 and 7.3
 ##      T="gre vxlan"    only these tests
 ##      K=6.12           only this kernel; K=debug is the one of make test-debug
-##      J=1              one machine at a time; without it one for each processor
+##      J=1              one machine at a time; without it three for two processors
 ##      SEED=5           what tests choose by chance, they choose by this number
 ##      V=1              show every subtest
 ## make test-debug       all tests on a kernel with KASAN, lockdep and kmemleak

@@ -8,7 +8,7 @@
 #	-K	6.1, 6.12, 7.3 or debug; without it all but debug
 #	-T	one test of TEST_PROGS in selftests/Makefile, as gre or gre.py;
 #		without it all of them
-#	-j	so many machines at a time; without it one for each processor, as
+#	-j	so many machines at a time; without it three for two processors, as
 #		far as there is memory and disk space
 #	-s	what tests choose by chance, they choose by this number (1)
 #	-t	time limit for everything (7200)

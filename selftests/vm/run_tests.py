@@ -453,8 +453,12 @@ def disk_available(options):
 
 
 def machines_wanted(options):
-    """As many as were asked for, or as there are processors, if there is room for them."""
-    wanted = options.jobs or os.cpu_count()
+    """As many as were asked for, if there is room for them.
+
+    Else three for two processors: tests wait so much that one machine has something to
+    do for two thirds of a processor.
+    """
+    wanted = options.jobs or max(os.cpu_count() * 3 // 2, 1)
     wanted = min(wanted, len(options.tests) * len(options.kernels))
     for what, room in (("memory", memory_available() // MACHINE_MEMORY),
                        ("disk space", disk_available(options) // MACHINE_DISK)):
