@@ -7,7 +7,7 @@
 ## make dkms             have DKMS build the module for every kernel, now and later
 ## make demo             see it work, in a virtual machine
 ## make test             all tests, in virtual machines with kernels 6.1, 6.12 and 7.3
-##      T="gre vxlan"    only these tests
+##      T="wire vxlan"   only these tests
 ##      K=6.12           only this kernel; K=debug is the one of make test-debug
 ##      J=1              one machine at a time; without it three for two processors
 ##      SEED=5           what tests choose by chance, they choose by this number

@@ -219,16 +219,17 @@ static bool xtun_host_allowed(struct net_device *dev, u8 family,
 			      union nf_inet_addr to)
 {
 	struct net *net = dev_net(dev);
+	struct xtun_hosts *hosts = &xtun_net(net)->hosts;
 	struct inetpeer_addr host;
 
 	if (family == AF_INET) {
 		inetpeer_set_addr_v4(&host, to.ip);
 		host.a4.vif = l3mdev_master_ifindex(dev);
-		return xtun_inetpeer_allows(net->ipv4.peers, &host,
+		return xtun_inetpeer_allows(hosts, net->ipv4.peers, &host,
 					    READ_ONCE(net->ipv4.sysctl_icmp_ratelimit));
 	}
 	inetpeer_set_addr_v6(&host, &to.in6);
-	return xtun_inetpeer_allows(net->ipv6.peers, &host,
+	return xtun_inetpeer_allows(hosts, net->ipv6.peers, &host,
 				    READ_ONCE(net->ipv6.sysctl.icmpv6_time));
 }
 

@@ -16,6 +16,7 @@
 #include <linux/workqueue.h>
 #include <net/dst_cache.h>
 #include <net/gro_cells.h>
+#include <net/inetpeer.h>
 #include <net/netns/generic.h>
 #include <uapi/linux/xtun.h>
 
@@ -483,6 +484,7 @@ struct xtun_event_rate {
  * @memory: of inner packets that were sent, or NULL while no tunnel wants it;
  *	it stays as long as the netns
  * @event_rate: of tunnels whose device it has, underlay or not
+ * @hosts: to which errors are sent in it
  */
 struct xtun_net {
 	struct net *net;
@@ -500,6 +502,7 @@ struct xtun_net {
 	u64 secret[XTUN_TAG_WORDS];
 	struct xtun_memory __rcu *memory;
 	struct xtun_event_rate event_rate;
+	struct xtun_hosts hosts;
 };
 
 extern unsigned int xtun_net_id;

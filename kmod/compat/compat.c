@@ -94,14 +94,11 @@ void xtun_icmp_global_consume(struct net *net)
 #endif
 
 #ifndef XTUN_HAVE_INETPEER
-/* Hosts, or few of them that share one place by chance. */
-#define XTUN_HOSTS		4096
-
 /* As by the stack, a host may be sent so many at once; at first no more than a
  * minute makes, but one.
  */
 #define XTUN_HOST_BURST		6
-#define XTUN_HOST_FIRST		(60UL * HZ)
+#define XTUN_HOST_FIRST		(60 * HZ)
 
 /* Whom an error is for; all of it is hashed. */
 struct xtun_host {
@@ -110,8 +107,9 @@ struct xtun_host {
 	u32 family;
 } __packed;
 
-static unsigned int xtun_host_place(const struct inet_peer_base *base,
-				    const struct inetpeer_addr *addr)
+static u32 *xtun_host_place(struct xtun_hosts *hosts,
+			    const struct inet_peer_base *base,
+			    const struct inetpeer_addr *addr)
 {
 	struct xtun_host host = { .base = base, .family = addr->family };
 	static siphash_key_t secret __read_mostly;
@@ -119,48 +117,53 @@ static unsigned int xtun_host_place(const struct inet_peer_base *base,
 	memcpy(host.key, addr->key, addr->family == AF_INET ?
 				    sizeof(addr->a4) : sizeof(addr->a6));
 	net_get_random_once(&secret, sizeof(secret));
-	return siphash(&host, sizeof(host), &secret) % XTUN_HOSTS;
+	return &hosts->served[siphash(&host, sizeof(host), &secret) %
+			      ARRAY_SIZE(hosts->served)];
 }
 
 /* When a host of which @until is kept would have had all that it may be sent. */
-static unsigned long xtun_host_served(unsigned long until, unsigned long now,
-				      unsigned long timeout)
+static u32 xtun_host_served(u32 until, u32 now, u32 period)
 {
-	unsigned long burst = XTUN_HOST_BURST * timeout;
+	u32 burst = XTUN_HOST_BURST * period;
 
 	if (!until)
-		return now + burst - clamp(XTUN_HOST_FIRST, timeout, burst);
-	/* Neither what is past nor what an older rate has left counts. */
-	return time_in_range(until, now, now + burst) ? until : now;
+		return now + burst - clamp_t(u32, XTUN_HOST_FIRST, period, burst);
+	/* Neither what is past nor what a slower rate has left counts. Another
+	 * CPU may be a jiffy ahead, which is less than a period.
+	 */
+	return until - now <= burst + period ? until : now;
 }
 
 /**
  * xtun_inetpeer_allows() - may an error be sent to a host?
+ * @hosts: those of the netns
  * @base: hosts of its family and netns
  * @addr: the host
  * @timeout: jiffies in which one may be sent, or 0 for any number
  *
- * What is kept of a host is until when it has been served. The stack's errors
- * do not count here, nor these there.
+ * What is kept of a host is until when it has been served, in a place that it
+ * may share with others of its netns. The stack's errors do not count here, nor
+ * these there.
  *
  * Context: any.
  * Return: whether it may.
  */
-bool xtun_inetpeer_allows(const struct inet_peer_base *base,
+bool xtun_inetpeer_allows(struct xtun_hosts *hosts,
+			  const struct inet_peer_base *base,
 			  const struct inetpeer_addr *addr, int timeout)
 {
-	static unsigned long served[XTUN_HOSTS];
-	unsigned long *until = &served[xtun_host_place(base, addr)];
-	unsigned long now = jiffies, period, old, new;
+	u32 *until = xtun_host_place(hosts, base, addr);
+	u32 period, now, old, new;
 
 	if (timeout <= 0)
 		return true;
-	period = min_t(unsigned long, timeout,
-		       MAX_JIFFY_OFFSET / XTUN_HOST_BURST);
+	/* All that is compared has to be less than half of what there is. */
+	period = min_t(u32, timeout, S32_MAX / (XTUN_HOST_BURST + 2));
 	old = READ_ONCE(*until);
 	do {
+		now = jiffies;
 		new = xtun_host_served(old, now, period) + period;
-		if (time_after(new, now + XTUN_HOST_BURST * period))
+		if (new - now > XTUN_HOST_BURST * period)
 			return false;
 	} while (!try_cmpxchg(until, &old, new));
 	return true;

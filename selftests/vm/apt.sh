@@ -13,8 +13,6 @@
 #
 # A RELEASE is bookworm, trixie or trixie-backports.
 
-# What apt says is looked at: in one language.
-export LC_ALL=C
 APT=$CACHE/apt
 APT_LOCK_LIMIT=600	# seconds to wait for another apt
 declare -A APT_READ=()

@@ -7,8 +7,12 @@
 # Not /usr/local: a python3 or an ip that somebody put there is not the one
 # whose packages prepare.sh installs.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
-# Options of a make that called are not meant for the builds started from here.
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES
+# What the caller's make, shell or Python was told is not meant for what is started here.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES KBUILD_OUTPUT ARCH CROSS_COMPILE CDPATH
+unset PYTHONHOME PYTHONPATH PYTHONIOENCODING LANGUAGE
+export LC_ALL=C.UTF-8
+: "${HOME:=$(getent passwd "$(id -u)" | cut -d : -f 6)}"
+export HOME
 
 VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck disable=SC2034 # read by those who source this
@@ -18,6 +22,13 @@ CACHE=$(realpath -m "${XTUN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/xtun}")
 # A Debian whose compiler and C library are newer than those of this machine may be.
 # shellcheck disable=SC2034 # read by those who source this
 BUILD_ROOT=$CACHE/root/trixie
+
+case $TOP$CACHE in
+*[[:space:],:]*)
+	echo "neither the checkout ($TOP) nor the cache ($CACHE) may have a space, a comma or a colon in its path; XTUN_CACHE=FOLDER takes another cache" >&2
+	exit 1
+	;;
+esac
 
 # The kernels that the module is made for, as Debian names them.
 # shellcheck disable=SC2034 # read by those who source this

@@ -92,6 +92,8 @@ main()
 	exec 8>>"$CACHE/hot.lock"
 	flock 8
 	if [ ! -e "$TARGET" ]; then
+		# And what one that was killed has left.
+		rm -rf "$CACHE"/hot.??????
 		trap cleanup EXIT
 		WORK=$(mktemp -d "$CACHE/hot.XXXXXX")
 		mkdir -p "$WORK/root/hot"

@@ -58,7 +58,7 @@ mount -t tmpfs -o mode=755 run /root/run
 # What the host keeps below /tmp or /run must not vanish under those two.
 for dir in "$VM_TOP" "$VM_CACHE"; do
 	case $dir in
-	/tmp/*|/run/*)	layer "/host$dir" "/root$dir" ;;
+	/tmp/*|/run/*|/dev/*)	layer "/host$dir" "/root$dir" ;;
 	esac
 done
 

@@ -6,7 +6,7 @@
 #
 # usage: run-tests.sh [-K KERNEL]... [-T TEST]... [-j N] [-s SEED] [-t SECONDS] [-v]
 #	-K	6.1, 6.12, 7.3 or debug; without it all but debug
-#	-T	one test of TEST_PROGS in selftests/Makefile, as gre or gre.py;
+#	-T	one test of TEST_PROGS in selftests/Makefile, as ttl or ttl.py;
 #		without it all of them
 #	-j	so many machines at a time; without it three for two processors, as
 #		far as there is memory and disk space

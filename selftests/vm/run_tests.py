@@ -107,7 +107,7 @@ class Run:
     def _about_failures(self):
         """Of the log, the subtests that failed with what they said before."""
         shown, said = [], []
-        with open(self.log, errors="replace") as log:
+        with open(self.log, encoding="utf-8", errors="replace") as log:
             for line in log.read().splitlines():
                 said.append(line)
                 if line.startswith(("not ok ", "@fail ", "@complaint ")):
@@ -204,7 +204,7 @@ class Machine:
         name = test.rpartition(".")[0]
         path = os.path.join(LOGS, self._kernel, f"{name}{self._suffix}.log")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._log = open(path, "w")
+        self._log = open(path, "w", encoding="utf-8")
         self._run = Run(self._kernel, test, path)
         self._start = time.monotonic()
 
@@ -439,9 +439,15 @@ class Suite:
 # ---- how many machines ----
 
 def memory_available():
-    """In MB."""
+    """In MB; of a container, what its limit leaves."""
     with open("/proc/meminfo") as file:
-        return int(re.search(r"^MemAvailable:\s+(\d+)", file.read(), re.M)[1]) // 1024
+        free = int(re.search(r"^MemAvailable:\s+(\d+)", file.read(), re.M)[1]) // 1024
+    try:
+        limit, used = (int(open(f"/sys/fs/cgroup/memory.{name}").read())
+                       for name in ("max", "current"))
+        return min(free, (limit - used) // (1 << 20))
+    except (OSError, ValueError):       # no such file, or the word "max"
+        return free
 
 
 def disk_available(options):
@@ -458,7 +464,7 @@ def machines_wanted(options):
     Else three for two processors: tests wait so much that one machine has something to
     do for two thirds of a processor.
     """
-    wanted = options.jobs or max(os.cpu_count() * 3 // 2, 1)
+    wanted = options.jobs or max(len(os.sched_getaffinity(0)) * 3 // 2, 1)
     wanted = min(wanted, len(options.tests) * len(options.kernels))
     for what, room in (("memory", memory_available() // MACHINE_MEMORY),
                        ("disk space", disk_available(options) // MACHINE_DISK)):

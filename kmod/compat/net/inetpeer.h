@@ -9,8 +9,13 @@
 #include_next <net/inetpeer.h>
 
 #ifdef XTUN_HAVE_INETPEER
+/* The stack itself keeps what a netns needs to know of hosts. */
+struct xtun_hosts {
+};
+
 /* May an error be sent to @addr, at a rate of one in @timeout jiffies? Under RCU. */
-static inline bool xtun_inetpeer_allows(struct inet_peer_base *base,
+static inline bool xtun_inetpeer_allows(struct xtun_hosts *hosts,
+					struct inet_peer_base *base,
 					const struct inetpeer_addr *addr,
 					int timeout)
 {
@@ -26,7 +31,18 @@ static inline bool xtun_inetpeer_allows(struct inet_peer_base *base,
 #endif
 }
 #else
-bool xtun_inetpeer_allows(const struct inet_peer_base *base,
+/**
+ * struct xtun_hosts - hosts of a netns, to which errors are sent
+ * @served: until when each has had all that it may be sent, in jiffies, or 0;
+ *	few hosts share a place by chance. What one netns does is not seen and not
+ *	felt in another.
+ */
+struct xtun_hosts {
+	u32 served[3072];
+};
+
+bool xtun_inetpeer_allows(struct xtun_hosts *hosts,
+			  const struct inet_peer_base *base,
 			  const struct inetpeer_addr *addr, int timeout);
 #endif
 
