@@ -258,7 +258,27 @@ class Namespace:
         done = self._ip_lines(lines, until_failure=True)
         if done and done[-1][1] is not None:
             raise IpError(lines[len(done) - 1], _refusal(done[-1][1]))
+        for line in lines:
+            self._wait_for_address(line)
         return "".join(out for out, _ in done)
+
+    def _wait_for_address(self, line):
+        """What is sent to an IPv6 address that was just added gets there.
+
+        The kernel makes the route to it in a work item, a moment after the address.
+        """
+        match = re.match(r"addr add ([0-9a-f:]+)/\d+ dev (\S+)", line)
+        if not match:
+            return
+        address, dev = packed(match[1]).hex(), match[2]
+        ktap.wait_for(lambda: not self._flags(dev) & 0x40 or self._has_own_route(address),
+                      f"the route to {match[1]} in {self}")
+
+    def _has_own_route(self, address):
+        """address: in hexadecimal digits, as procfs has it."""
+        with self, open("/proc/thread-self/net/ipv6_route") as file:
+            return any(line.startswith(f"{address} 80 ") and
+                       int(line.split()[8], 16) & 1 << 31 for line in file)  # RTF_LOCAL
 
     def refused(self, *lines):
         """What ip(8) says of each line; None if it took it."""
