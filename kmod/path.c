@@ -10,9 +10,10 @@
 struct xtun_path_dump {
 	/* How many devices of the netns it has passed. */
 	unsigned int passed;
-	/* It has told some peers of the next one, @last of them last. */
-	bool within;
-	union nf_inet_addr last;
+	/* Of this device, if any, it has told some peers, ... */
+	int within;
+	/* ... this one of them last. */
+	u64 serial;
 };
 
 /**
@@ -302,16 +303,18 @@ static int xtun_path_dump_peers(struct sk_buff *skb,
 		xtun_know(tun, known.conf, &known.conf->p.remote, &known);
 		return xtun_path_dump_one(skb, cb, tun, &known);
 	}
-	while (xtun_peer_after(tun, dump->within ? &dump->last : NULL,
-			       &known.peer)) {
+	if (dump->within != tun->dev->ifindex) {
+		dump->within = tun->dev->ifindex;
+		dump->serial = U64_MAX;
+	}
+	while (xtun_peer_after(tun, dump->serial, &known.peer)) {
 		xtun_know_route(&known);
 		err = xtun_path_dump_one(skb, cb, tun, &known);
 		if (err)
 			return err;
-		dump->last = known.peer.addr;
-		dump->within = true;
+		dump->serial = known.peer.serial;
 	}
-	dump->within = false;
+	dump->within = 0;
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #include "xtun.h"
 
-/* With remote any there may be more; the one without news goes first. */
+/* With remote any there may be more; the one longest without news goes first. */
 #define XTUN_PEERS_MAX		64
 
 /* How long an error that a short quote has told is answered with. */
@@ -35,23 +35,47 @@ static void xtun_peer_free(struct xtun_dev *tun, struct xtun_peer *peer)
 	kfree_rcu(peer, rcu);
 }
 
-/* Find or make it. Readers do not mind that it moves to the head only when new. */
+/* The one longest without news; of several the oldest. There are some. */
+static struct xtun_peer *xtun_peer_stale(const struct xtun_dev *tun)
+{
+	struct xtun_peer *peer, *stale = NULL;
+
+	list_for_each_entry(peer, &tun->peers, list) {
+		if (!stale || time_before_eq(peer->news, stale->news))
+			stale = peer;
+	}
+	return stale;
+}
+
+static struct xtun_peer *xtun_peer_new(struct xtun_dev *tun,
+				       const union nf_inet_addr *addr)
+{
+	struct xtun_peer *peer = kzalloc(sizeof(*peer), GFP_ATOMIC);
+
+	if (!peer)
+		return NULL;
+	if (tun->n_peers >= XTUN_PEERS_MAX)
+		xtun_peer_free(tun, xtun_peer_stale(tun));
+	peer->addr = *addr;
+	peer->serial = ++tun->last_peer;
+	list_add_rcu(&peer->list, &tun->peers);
+	tun->n_peers++;
+	return peer;
+}
+
+/*
+ * Find or make it, for there is news of it. It stays where it is in the list:
+ * who walks there under RCU or comes back to a dump would go astray.
+ */
 static struct xtun_peer *xtun_peer_get(struct xtun_dev *tun,
 				       const union nf_inet_addr *addr)
 {
 	struct xtun_peer *peer = xtun_peer_find(tun, addr);
 
-	if (peer)
-		return peer;
-	peer = kzalloc(sizeof(*peer), GFP_ATOMIC);
 	if (!peer)
-		return NULL;
-	if (tun->n_peers >= XTUN_PEERS_MAX)
-		xtun_peer_free(tun, list_last_entry(&tun->peers,
-						    struct xtun_peer, list));
-	peer->addr = *addr;
-	list_add_rcu(&peer->list, &tun->peers);
-	tun->n_peers++;
+		peer = xtun_peer_new(tun, addr);
+	if (peer)
+		peer->news = jiffies;
 	return peer;
 }
 
@@ -196,31 +220,30 @@ bool xtun_peer_copy(struct xtun_dev *tun, const union nf_inet_addr *addr,
 /**
  * xtun_peer_after() - go on to the next of a tunnel's peers
  * @tun: the tunnel
- * @addr: the peer before it, NULL for the first
+ * @serial: that of the peer before it, U64_MAX for the first
  * @peer: gets a copy, its list and rcu without meaning
  *
- * New ones come first and the last goes: a walk that rests meets none twice.
+ * New ones come first: a walk that rests meets none twice, and goes on even if
+ * the peer before was forgotten meanwhile.
  *
  * Context: BH enabled, does not sleep.
  * Return: false when there is none.
  */
-bool xtun_peer_after(struct xtun_dev *tun, const union nf_inet_addr *addr,
-		     struct xtun_peer *peer)
+bool xtun_peer_after(struct xtun_dev *tun, u64 serial, struct xtun_peer *peer)
 {
-	bool found = !addr, taken = false;
 	const struct xtun_peer *each;
+	bool found = false;
 
 	spin_lock_bh(&tun->peers_lock);
 	list_for_each_entry(each, &tun->peers, list) {
+		found = each->serial < serial;
 		if (found) {
 			*peer = *each;
-			taken = true;
 			break;
 		}
-		found = nf_inet_addr_cmp(&each->addr, addr);
 	}
 	spin_unlock_bh(&tun->peers_lock);
-	return taken;
+	return found;
 }
 
 /**

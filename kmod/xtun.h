@@ -300,6 +300,8 @@ struct xtun_pcpu {
 /**
  * struct xtun_peer - what is known of the path to one remote end
  * @list: in the tunnel's peers
+ * @serial: greater than that of the tunnel's older peers
+ * @news: when something was noted last, in jiffies
  * @addr: the remote end
  * @mtu: path MTU in bytes that the last error has told which did not name more
  *	than was in force, 0 for none
@@ -316,6 +318,8 @@ struct xtun_pcpu {
  */
 struct xtun_peer {
 	struct list_head list;
+	u64 serial;
+	unsigned long news;
 	union nf_inet_addr addr;
 	u32 mtu;
 	union nf_inet_addr mtu_from;
@@ -402,10 +406,11 @@ struct xtun_exchange {
  * @id: unlike that of any other tunnel, ever
  * @watch: enum xtun_watch, what the way out has to look at
  * @armed_until: when %XTUN_WATCH_ARMED ends, in jiffies
- * @peers: what is known of remote ends, latest news first, written under
+ * @peers: what is known of remote ends, the newest first, written under
  *	@peers_lock, read under RCU
  * @peers_lock: taken with BH disabled
  * @n_peers: length of @peers
+ * @last_peer: serial of the newest peer, ever
  * @doubts: errors that were not believed in the second since @doubts_time
  * @doubts_time: in jiffies
  * @link_mtu: MTU of the underlay in bytes when it was last known, under RTNL
@@ -431,6 +436,7 @@ struct xtun_dev {
 	struct list_head peers;
 	spinlock_t peers_lock;	/* for peers and watch */
 	unsigned int n_peers;
+	u64 last_peer;
 	unsigned int doubts;
 	unsigned long doubts_time;
 	unsigned int link_mtu;
@@ -1027,8 +1033,7 @@ enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
 void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr);
 bool xtun_peer_copy(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		    struct xtun_peer *peer);
-bool xtun_peer_after(struct xtun_dev *tun, const union nf_inet_addr *addr,
-		     struct xtun_peer *peer);
+bool xtun_peer_after(struct xtun_dev *tun, u64 serial, struct xtun_peer *peer);
 void xtun_peer_forget(struct xtun_dev *tun);
 
 /* route.c */
