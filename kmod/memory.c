@@ -8,9 +8,10 @@
  * A quiet tunnel remembers everything: the first packet of each jiffy on each
  * CPU. A busy one does so for a while after a short quote has come.
  */
-#include <linux/hash.h>
+#include <linux/jhash.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
+#include <linux/random.h>
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
 
@@ -28,43 +29,77 @@
 #define XTUN_SLOT_DATA		108
 
 /**
+ * struct xtun_sent - by what a packet is known that was sent
+ * @peer: whom it was sent to
+ * @tunnel: id of the tunnel
+ * @ident: identification of the outer packet, of the first of several segments
+ * @encap: enum xtun_encap
+ * @payload: enum xtun_payload
+ * @family: of the underlay
+ * @zero: makes the size a multiple of 4 without padding
+ *
+ * What was sent in another form than today's is nothing to read as one. It is
+ * hashed and compared as a whole, so every byte is always set.
+ */
+struct xtun_sent {
+	union nf_inet_addr peer;
+	u32 tunnel;
+	u32 ident;
+	u8 encap;
+	u8 payload;
+	u8 family;
+	u8 zero;
+};
+
+/**
  * struct xtun_slot - an inner packet that was sent
  * @lock: taken with BH disabled
- * @who: tunnel, its form, and peer
+ * @segs: how many segments became of it
  * @time: when, in jiffies
- * @ident: identification of the outer packet, of the first of several segments
- * @segs: how many of them
+ * @sent: which
  * @len: bytes of @data
  * @data: beginning of the payload
  */
 struct xtun_slot {
 	spinlock_t lock;	/* for all that follows */
-	u32 who;
-	u32 time;
-	u32 ident;
 	u16 segs;
 	u16 len;
+	unsigned long time;
+	struct xtun_sent sent;
 	u8 data[XTUN_SLOT_DATA];
 };
 
+/**
+ * struct xtun_memory - what an underlay netns remembers
+ * @seed: makes places in it hard to guess
+ * @slots: the packets, each in the one place that it can have
+ */
 struct xtun_memory {
+	u32 seed;
 	struct xtun_slot slots[1 << XTUN_SLOTS_BITS];
 };
 
-/* What was sent in another form than today's is nothing to read as one. */
-static u32 xtun_memory_who(const struct xtun_conf *conf,
-			   const union nf_inet_addr *peer)
+static struct xtun_sent xtun_memory_sent(const struct xtun_conf *conf,
+					 const union nf_inet_addr *peer,
+					 u32 ident)
 {
-	u32 form = conf->p.encap << 8 | conf->p.payload;
-
-	return hash_32(conf->tun->id, 32) ^ hash_32(form, 32) ^ peer->all[0] ^
-	       peer->all[1] ^ peer->all[2] ^ peer->all[3];
+	return (struct xtun_sent){
+		.peer = *peer,
+		.tunnel = conf->tun->id,
+		.ident = ident,
+		.encap = conf->p.encap,
+		.payload = conf->p.payload,
+		.family = conf->p.family,
+	};
 }
 
-static struct xtun_slot *xtun_memory_slot(struct xtun_memory *memory, u32 who,
-					  u32 ident)
+static struct xtun_slot *xtun_memory_slot(struct xtun_memory *memory,
+					  const struct xtun_sent *sent)
 {
-	return &memory->slots[hash_32(who ^ ident, XTUN_SLOTS_BITS)];
+	u32 hash = jhash2((const u32 *)sent, sizeof(*sent) / sizeof(u32),
+			  memory->seed);
+
+	return &memory->slots[hash >> (32 - XTUN_SLOTS_BITS)];
 }
 
 /**
@@ -84,6 +119,7 @@ int xtun_memory_get(struct xtun_net *xn)
 	memory = kvzalloc(sizeof(*memory), GFP_KERNEL_ACCOUNT);
 	if (!memory)
 		return -ENOMEM;
+	memory->seed = get_random_u32();
 	for (i = 0; i < ARRAY_SIZE(memory->slots); i++)
 		spin_lock_init(&memory->slots[i].lock);
 	rcu_assign_pointer(xn->memory, memory);
@@ -127,20 +163,19 @@ void xtun_memory_note(const struct xtun_cx *cx)
 {
 	struct xtun_memory *memory;
 	struct xtun_slot *slot;
-	u32 who;
+	struct xtun_sent sent;
 
 	__this_cpu_write(cx->tun->pcpu->noted, (unsigned int)jiffies);
 	memory = rcu_dereference_bh(xtun_net(cx->tun->net)->memory);
 	if (!memory || !xtun_memory_wanted(cx))
 		return;
 
-	who = xtun_memory_who(cx->conf, &cx->daddr);
-	slot = xtun_memory_slot(memory, who, cx->ident);
+	sent = xtun_memory_sent(cx->conf, &cx->daddr, cx->ident);
+	slot = xtun_memory_slot(memory, &sent);
 	if (!spin_trylock(&slot->lock))
 		return;
-	slot->who = who;
+	slot->sent = sent;
 	slot->time = jiffies;
-	slot->ident = cx->ident;
 	slot->segs = clamp_t(u16, skb_shinfo(cx->skb)->gso_segs, 1,
 			     XTUN_SEGS_MAX);
 	slot->len = min_t(unsigned int, cx->skb->len, sizeof(slot->data));
@@ -149,17 +184,18 @@ void xtun_memory_note(const struct xtun_cx *cx)
 	spin_unlock(&slot->lock);
 }
 
-/* Copies what was sent as @first, if it had a segment number @n. */
-static unsigned int xtun_memory_read(struct xtun_memory *memory, u32 who,
-				     u32 first, unsigned int n, void *data,
+/* Copies what was sent, if it had a segment number @n. */
+static unsigned int xtun_memory_read(struct xtun_memory *memory,
+				     const struct xtun_sent *sent,
+				     unsigned int n, void *data,
 				     unsigned int size)
 {
-	struct xtun_slot *slot = xtun_memory_slot(memory, who, first);
+	struct xtun_slot *slot = xtun_memory_slot(memory, sent);
 	unsigned int len = 0;
 
 	spin_lock(&slot->lock);
-	if (slot->who == who && slot->ident == first && slot->segs > n &&
-	    (u32)jiffies - slot->time < XTUN_SLOT_TIME) {
+	if (!memcmp(&slot->sent, sent, sizeof(*sent)) && slot->segs > n &&
+	    time_before(jiffies, slot->time + XTUN_SLOT_TIME)) {
 		len = min_t(unsigned int, slot->len, size);
 		memcpy(data, slot->data, len);
 	}
@@ -185,18 +221,18 @@ unsigned int xtun_memory_find(const struct xtun_conf *conf,
 			      unsigned int segs, void *data, unsigned int size)
 {
 	struct xtun_memory *memory;
+	struct xtun_sent sent;
 	unsigned int n, len;
-	u32 who;
 
 	memory = rcu_dereference_bh(xtun_net(conf->tun->net)->memory);
 	if (!memory || !ident)
 		return 0;
-	who = xtun_memory_who(conf, peer);
-	len = xtun_memory_read(memory, who, ident, 0, data, size);
-	for (n = 1; !len && n < segs; n++)
-		len = xtun_memory_read(memory, who,
-				       (ident & ~0xffff) | (u16)(ident - n), n,
-				       data, size);
+	sent = xtun_memory_sent(conf, peer, ident);
+	len = xtun_memory_read(memory, &sent, 0, data, size);
+	for (n = 1; !len && n < segs; n++) {
+		sent.ident = (ident & ~0xffff) | (u16)(ident - n);
+		len = xtun_memory_read(memory, &sent, n, data, size);
+	}
 	return len;
 }
 

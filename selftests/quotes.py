@@ -140,6 +140,25 @@ def keys(bench, family):
             bench.answers(sent.tunnel, unreachable(sent, short(sent)))
 
 
+def turned(address):
+    """An IPv6 address with its last two words of 32 bits in turn, which a sum does not tell."""
+    data = socket.inet_pton(socket.AF_INET6, address)
+    return socket.inet_ntop(socket.AF_INET6, data[:8] + data[12:] + data[8:12])
+
+
+@ktap.table("icmp-memory on, {0} over v6: what went to another peer is not remembered ({1})", [
+    (words, sender) for words, family, sender in FEW if family == "v6"])
+def other_end(bench, words, sender):
+    tunnel = bench.tunnel(f"{words} ttl 53 {ON}", "v6")
+    sent = bench.send(tunnel, sender)
+    told_some(sent, bench.answers(tunnel, unreachable(sent, short(sent))))
+    other = turned(tunnel.remote)
+    ktap.defer(tunnel.ns.ip, f"link set {tunnel.dev} type xtun remote {tunnel.remote}")
+    tunnel.ns.ip(f"link set {tunnel.dev} type xtun remote {other}")
+    quote = put(short(sent), 24, socket.inet_pton(socket.AF_INET6, other))
+    bench.nothing(tunnel, "err-short", unreachable(sent, quote))
+
+
 @ktap.table("icmp-memory {2}, err-short: {0} over {1}: what is not remembered is not believed", [
     (words, family, mode, sender) for words, family, sender in FEW for mode in ("on", "auto")])
 def unknown(bench, words, family, mode, sender):
