@@ -9,11 +9,6 @@
 
 #include "genl.h"
 
-/* Where a dump goes on: how many devices of the netns it has passed. */
-struct xtun_dump {
-	unsigned int passed;
-};
-
 /**
  * xtun_find() - find the tunnel that a request names
  * @net: netns of the request
@@ -280,6 +275,52 @@ static int xtun_get_one(struct genl_info *info,
 	return err;
 }
 
+/**
+ * xtun_dump_resume() - find the device that a dump goes on with
+ * @net: the netns
+ * @dump: the dump
+ *
+ * Devices are told in the order of the netns's list. Only where the last one is
+ * gone meanwhile are those before it counted, which misses one only if others
+ * are gone, too.
+ *
+ * Context: RTNL.
+ * Return: the device, or NULL when there are no more.
+ */
+struct net_device *xtun_dump_resume(struct net *net,
+				    const struct xtun_dump *dump)
+{
+	struct net_device *dev;
+	unsigned int at = 1;
+
+	if (!dump->last)
+		return first_net_device(net);
+	dev = __dev_get_by_index(net, dump->last);
+	if (dev)
+		return next_net_device(dev);
+	for_each_netdev(net, dev) {
+		if (at++ >= dump->passed)
+			return dev;
+	}
+	return NULL;
+}
+
+/**
+ * xtun_dump_pass() - note that a dump is done with a device
+ * @dump: the dump
+ * @dev: the device
+ *
+ * Context: RTNL.
+ * Return: the next device, or NULL when there are no more.
+ */
+struct net_device *xtun_dump_pass(struct xtun_dump *dump,
+				  struct net_device *dev)
+{
+	dump->last = dev->ifindex;
+	dump->passed++;
+	return next_net_device(dev);
+}
+
 static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 		     const struct xtun_query *query)
 {
@@ -291,14 +332,15 @@ static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 		.cmd = query->cmd,
 	};
 	struct net *net = sock_net(skb->sk);
-	unsigned int passed = 0, at;
 	struct net_device *dev;
+	unsigned int at;
 	int err = 0;
 
 	rtnl_lock();
 	cb->seq = net->dev_base_seq;
-	for_each_netdev(net, dev) {
-		if (passed++ < dump->passed || !xtun_is(dev))
+	for (dev = xtun_dump_resume(net, dump); dev;
+	     dev = xtun_dump_pass(dump, dev)) {
+		if (!xtun_is(dev))
 			continue;
 		at = skb->len;
 		err = xtun_put_message(skb, netdev_priv(dev), &head,
@@ -307,7 +349,6 @@ static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 			break;
 		/* Devices came or went: who asked is told to ask again. */
 		nl_dump_check_consistent(cb, (void *)(skb->data + at));
-		dump->passed = passed;
 	}
 	rtnl_unlock();
 	return skb->len ?: err;

@@ -26,6 +26,18 @@ struct xtun_head {
 	u8 cmd;
 };
 
+/**
+ * struct xtun_dump - where a dump of a netns goes on
+ * @last: ifindex of the device that it passed last, 0 for none
+ * @passed: how many it has passed
+ *
+ * Devices that come or go meanwhile are told by NLM_F_DUMP_INTR.
+ */
+struct xtun_dump {
+	int last;
+	unsigned int passed;
+};
+
 /* Writes what a message has to say of a tunnel; 0 or -EMSGSIZE. */
 typedef int (*xtun_put_t)(struct sk_buff *skb, const struct xtun_dev *tun,
 			  const void *about);
@@ -34,6 +46,10 @@ struct xtun_dev *xtun_find(struct net *net, const struct nlattr *index,
 			   const struct nlattr *name,
 			   struct netlink_ext_ack *extack);
 struct xtun_dev *xtun_find_asked(struct genl_info *info);
+struct net_device *xtun_dump_resume(struct net *net,
+				    const struct xtun_dump *dump);
+struct net_device *xtun_dump_pass(struct xtun_dump *dump,
+				  struct net_device *dev);
 int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun);
 int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
 		     const struct xtun_head *head, xtun_put_t put,

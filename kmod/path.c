@@ -8,8 +8,7 @@
 
 /* Where a dump goes on. */
 struct xtun_path_dump {
-	/* How many devices of the netns it has passed. */
-	unsigned int passed;
+	struct xtun_dump devices;
 	/* Of this device, if any, it has told some peers, ... */
 	int within;
 	/* ... this one of them last. */
@@ -323,16 +322,15 @@ static int xtun_path_dump_all(struct sk_buff *skb, struct netlink_callback *cb)
 	struct xtun_path_dump *dump = (struct xtun_path_dump *)cb->ctx;
 	struct net *net = sock_net(skb->sk);
 	struct net_device *dev;
-	unsigned int at = 0;
 	int err;
 
-	for_each_netdev(net, dev) {
-		if (at++ < dump->passed || !xtun_is(dev))
+	for (dev = xtun_dump_resume(net, &dump->devices); dev;
+	     dev = xtun_dump_pass(&dump->devices, dev)) {
+		if (!xtun_is(dev))
 			continue;
 		err = xtun_path_dump_peers(skb, cb, netdev_priv(dev));
 		if (err)
 			return err;
-		dump->passed = at;
 	}
 	return 0;
 }
@@ -346,14 +344,14 @@ static int xtun_path_dump_named(struct sk_buff *skb,
 	struct xtun_dev *tun;
 	int err;
 
-	if (dump->passed)
+	if (dump->devices.passed)
 		return 0;
 	tun = xtun_find(sock_net(skb->sk), index, name, cb->extack);
 	if (IS_ERR(tun))
 		return PTR_ERR(tun);
 	err = xtun_path_dump_peers(skb, cb, tun);
 	if (!err)
-		dump->passed = 1;
+		xtun_dump_pass(&dump->devices, tun->dev);
 	return err;
 }
 

@@ -116,13 +116,14 @@ def wait_events(one, last):
 # ---- requests, byte by byte ----
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_EXCL = 1, 4, 0x300, 0x400, 0x200
+NLM_F_DUMP_INTR, NLMSG_DONE = 0x10, 3
 NESTED = 0x8000
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GENERIC = 270, 10, 11, 16
 
 RTM_NEWLINK, IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 16, 3, 18, 1, 2
 
 # Of uapi/linux/xtun.h, by hand: what programs were built with stays as it is.
-GET, NEW, SET, DEL, STATS_GET = 1, 2, 3, 4, 5
+GET, NEW, SET, DEL, STATS_GET, PATH_GET = 1, 2, 3, 4, 5, 9
 A_IFINDEX, A_IFNAME, A_CONF = 1, 2, 3
 (ENCAP, PAYLOAD, C_LOCAL, C_REMOTE, LINK, FWMARK, NOKEY, IKEY, OKEY, TTL, TOS, FLOWLABEL,
  ENCAPLIMIT, DF, FRAG, FLAGS, MTU, ALLOW, SPORT_MIN, SPORT_MAX, DPORT, EXTERNAL, ICMP_RELAY,
@@ -434,6 +435,55 @@ def dumps(_):
     links = sorted(many.ip_json("link", "show", "type", "xtun"), key=lambda link: link["ifindex"])
     ktap.eq([link["linkinfo"]["info_data"] for link in links],
             [tunnel["conf"] for tunnel in shown], "configurations")
+
+
+class Dump:
+    """A dump, of which one piece after the other is asked for."""
+
+    def __init__(self, ns, command):
+        # Pieces are as long as a socket was read from, which the other was.
+        self._sock = Raw(ns, NETLINK_GENERIC).sock
+        self.names, self.interrupted, self.done = [], False, False
+        self._sock.send(struct.pack("=IHHII", 20, Family(ns).family, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
+                        + struct.pack("=BBH", command, 1, 0))
+
+    def piece(self):
+        """The names of tunnels that it has, no more than a page of the kernel's."""
+        data, names = self._sock.recv(4096), []
+        while data:
+            length, kind, flags = struct.unpack_from("=IHH", data)
+            self.interrupted |= bool(flags & NLM_F_DUMP_INTR)
+            if kind == NLMSG_DONE:
+                self.done = True
+            else:
+                names.append(attrs_of(data[20:length])[A_IFNAME].rstrip(b"\0").decode())
+            data = data[length + 3 & ~3:]
+        self.names += names
+        return names
+
+    def rest(self):
+        while not self.done:
+            self.piece()
+
+
+@ktap.table("{0}: who was there all the time is told, once, whoever else goes; and that some went",
+            [("get", GET), ("stats-get", STATS_GET), ("path-get", PATH_GET)])
+def dump_goes_on(_, __, command):
+    many = net.Namespace("many")
+    names = [f"m{number}" for number in range(200)]
+    many.ip(*(f"link add {dev} type xtun encap gre local 192.0.2.1 remote 192.0.2.9 key {number}"
+              for number, dev in enumerate(names)))
+    quiet = Dump(many, command)
+    quiet.rest()
+    ktap.eq((quiet.names, quiet.interrupted), (names, False), "a dump in peace")
+    dump = Dump(many, command)
+    # When a piece is read the kernel makes the next one.
+    told = dump.piece() + dump.piece()
+    ktap.true(not dump.done, "there is more")
+    many.ip(*(f"link del {dev}" for dev in told[:-1]))
+    dump.rest()
+    ktap.eq(dump.names, names, "tunnels told")
+    ktap.true(dump.interrupted, "it is told that some went")
 
 
 # ---- namespaces and privilege ----
