@@ -205,8 +205,10 @@ static int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	if (memcmp(&old->match, &new->match, sizeof(old->match)))
 		atomic64_set(&tun->iseq, 0);
 	if (memcmp(&old->ends[XTUN_BY_ENDS].match,
-		   &new->ends[XTUN_BY_ENDS].match, sizeof(old->match)))
+		   &new->ends[XTUN_BY_ENDS].match, sizeof(old->match))) {
 		xtun_peer_forget(tun);
+		xtun_alive_forget(tun);
+	}
 	tun->loop_told = false;
 	xtun_conf_free_rcu(old);
 	return 0;

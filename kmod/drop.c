@@ -231,16 +231,17 @@ u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason)
 }
 
 /**
- * xtun_drop_ago() - how long ago a tunnel dropped a packet for one reason
+ * xtun_drop_time() - when a tunnel dropped a packet for one reason
  * @tun: the tunnel
  * @reason: the reason, for which it has dropped one
  *
  * Context: any.
- * Return: seconds since the last one.
+ * Return: the time of the last one, in jiffies.
  */
-u32 xtun_drop_ago(const struct xtun_dev *tun, enum xtun_reason reason)
+unsigned long xtun_drop_time(const struct xtun_dev *tun,
+			     enum xtun_reason reason)
 {
-	return (jiffies - READ_ONCE(tun->counted[reason])) / HZ;
+	return READ_ONCE(tun->counted[reason]);
 }
 
 /**

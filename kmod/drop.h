@@ -78,7 +78,8 @@ void xtun_count(struct xtun_dev *tun, enum xtun_reason reason);
 int xtun_drop(struct xtun_dev *tun, struct sk_buff *skb,
 	      enum xtun_reason reason);
 u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason);
-u32 xtun_drop_ago(const struct xtun_dev *tun, enum xtun_reason reason);
+unsigned long xtun_drop_time(const struct xtun_dev *tun,
+			     enum xtun_reason reason);
 void xtun_drops_to_stats64(const struct xtun_dev *tun,
 			   struct rtnl_link_stats64 *stats);
 

@@ -113,8 +113,30 @@ static size_t xtun_tunnel_size(const struct xtun_dev *tun)
 	       nla_total_size(0) + xtun_conf_size(conf);
 }
 
+/*
+ * Is there one end that all packets come from? Else a drop is nobody's, and
+ * another's packets say nothing of it.
+ */
+static bool xtun_one_end(const struct xtun_conf *conf)
+{
+	return conf->ops && (xtun_has_remote(conf) ||
+			     conf->p.echo == XTUN_ECHO_REPLY);
+}
+
+static int xtun_put_drop_last(struct sk_buff *skb, const struct xtun_dev *tun,
+			      unsigned int reason,
+			      const struct xtun_alive *alive)
+{
+	unsigned long when = xtun_drop_time(tun, reason);
+
+	if (nla_put_u32(skb, XTUN_A_DROP_AGO, xtun_seconds(when, jiffies)))
+		return -EMSGSIZE;
+	return alive ? nla_put_u32(skb, XTUN_A_DROP_SINCE,
+				   xtun_alive_since(alive, when)) : 0;
+}
+
 static int xtun_put_drop(struct sk_buff *skb, const struct xtun_dev *tun,
-			 unsigned int reason)
+			 unsigned int reason, const struct xtun_alive *alive)
 {
 	struct nlattr *nest = nla_nest_start(skb, XTUN_A_STATS_DROP);
 	u64 packets = xtun_drops(tun, reason);
@@ -124,8 +146,7 @@ static int xtun_put_drop(struct sk_buff *skb, const struct xtun_dev *tun,
 	    nla_put_u64_64bit(skb, XTUN_A_DROP_PACKETS, packets,
 			      XTUN_A_DROP_PAD))
 		return -EMSGSIZE;
-	if (packets && nla_put_u32(skb, XTUN_A_DROP_AGO,
-				   xtun_drop_ago(tun, reason)))
+	if (packets && xtun_put_drop_last(skb, tun, reason, alive))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
@@ -151,6 +172,8 @@ static int xtun_put_traffic(struct sk_buff *skb, const struct xtun_dev *tun)
 static int xtun_put_stats(struct sk_buff *skb, const struct xtun_dev *tun,
 			  const void *about)
 {
+	bool one_end = xtun_one_end(rtnl_dereference(tun->conf));
+	struct xtun_alive alive = xtun_alive(tun);
 	struct nlattr *nest;
 	unsigned int reason;
 
@@ -160,7 +183,7 @@ static int xtun_put_stats(struct sk_buff *skb, const struct xtun_dev *tun,
 	if (!nest || xtun_put_traffic(skb, tun))
 		return -EMSGSIZE;
 	for (reason = 1; reason < XTUN_REASONS; reason++) {
-		if (xtun_put_drop(skb, tun, reason))
+		if (xtun_put_drop(skb, tun, reason, one_end ? &alive : NULL))
 			return -EMSGSIZE;
 	}
 	nla_nest_end(skb, nest);
@@ -174,7 +197,7 @@ static size_t xtun_stats_size(const struct xtun_dev *tun)
 	       XTUN_REASONS * (nla_total_size(0) +
 			       nla_total_size(ETH_GSTRING_LEN) +
 			       nla_total_size_64bit(sizeof(u64)) +
-			       nla_total_size(sizeof(u32)));
+			       2 * nla_total_size(sizeof(u32)));
 }
 
 /* What a request asks for about each tunnel. */

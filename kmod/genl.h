@@ -42,6 +42,12 @@ struct xtun_dump {
 typedef int (*xtun_put_t)(struct sk_buff *skb, const struct xtun_dev *tun,
 			  const void *about);
 
+/* Seconds from one time to another that is not before it, both in jiffies. */
+static inline u32 xtun_seconds(unsigned long from, unsigned long to)
+{
+	return (to - from) / HZ;
+}
+
 struct xtun_dev *xtun_find(struct net *net, const struct nlattr *index,
 			   const struct nlattr *name,
 			   struct netlink_ext_ack *extack);

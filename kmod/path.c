@@ -19,12 +19,14 @@ struct xtun_path_dump {
  * struct xtun_known - all that is known of the path to a peer
  * @conf: configuration that the route was looked up with
  * @peer: what errors have told; zero but for addr where there were none
+ * @alive: the last packets from and to it, as far as they are known
  * @path: the outer route
  * @err: or why there is none, a negative error
  */
 struct xtun_known {
 	const struct xtun_conf *conf;
 	struct xtun_peer peer;
+	struct xtun_alive alive;
 	struct xtun_path path;
 	int err;
 };
@@ -37,17 +39,6 @@ static const u32 xtun_answers[] = {
 	[XTUN_KIND_PROHIBITED] = XTUN_ANSWER_PROHIBITED,
 	[XTUN_KIND_TIME] = XTUN_ANSWER_TIME,
 };
-
-/* Seconds from one time to another that is not before it. */
-static u32 xtun_seconds(unsigned long from, unsigned long to)
-{
-	return (to - from) / HZ;
-}
-
-static bool xtun_has_remote(const struct xtun_conf *conf)
-{
-	return !ipv6_addr_any(&conf->p.remote.in6);
-}
 
 /* Netns ids are not given out here: a listener is told in atomic context. */
 static int xtun_put_foreign(struct sk_buff *skb, const struct xtun_dev *tun)
@@ -120,9 +111,11 @@ static int xtun_put_learned(struct sk_buff *skb, const struct xtun_peer *peer,
 	return 0;
 }
 
-static int xtun_put_errors(struct sk_buff *skb, const struct xtun_peer *peer,
+static int xtun_put_errors(struct sk_buff *skb, const struct xtun_known *known,
 			   u8 family)
 {
+	const struct xtun_peer *peer = &known->peer;
+
 	if (nla_put_u64_64bit(skb, XTUN_A_PATH_ERRORS, peer->errors,
 			      XTUN_A_PATH_PAD))
 		return -EMSGSIZE;
@@ -133,7 +126,25 @@ static int xtun_put_errors(struct sk_buff *skb, const struct xtun_peer *peer,
 	    xtun_put_addr(skb, XTUN_A_PATH_LAST_FROM, &peer->err_from,
 			  family) ||
 	    nla_put_u32(skb, XTUN_A_PATH_LAST_AGO,
-			xtun_seconds(peer->err_time, jiffies)))
+			xtun_seconds(peer->err_time, jiffies)) ||
+	    nla_put_u32(skb, XTUN_A_PATH_LAST_SINCE,
+			xtun_alive_since(&known->alive, peer->err_time)))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int xtun_put_ago(struct sk_buff *skb, int attr, unsigned long when)
+{
+	return when ? nla_put_u32(skb, attr, xtun_seconds(when, jiffies)) : 0;
+}
+
+/* Of one of many peers it is known only whether there were packets since. */
+static int xtun_put_alive(struct sk_buff *skb, const struct xtun_known *known)
+{
+	if (!xtun_has_remote(known->conf))
+		return 0;
+	if (xtun_put_ago(skb, XTUN_A_PATH_HEARD_AGO, known->alive.heard) ||
+	    xtun_put_ago(skb, XTUN_A_PATH_SENT_AGO, known->alive.sent))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -167,16 +178,18 @@ static int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
 	    xtun_put_addr(skb, XTUN_A_PATH_PEER, &known->peer.addr, family) ||
 	    xtun_put_route(skb, known) || xtun_put_mtus(skb, known) ||
 	    xtun_put_learned(skb, &known->peer, family) ||
-	    xtun_put_errors(skb, &known->peer, family) ||
-	    xtun_put_soft(skb, known))
+	    xtun_put_errors(skb, known, family) || xtun_put_soft(skb, known) ||
+	    xtun_put_alive(skb, known))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
 }
 
 /* Fill in @known, of which conf and peer are filled in already. */
-static void xtun_know_route(struct xtun_known *known)
+static void xtun_know_rest(struct xtun_known *known)
 {
+	known->alive = xtun_has_remote(known->conf) ?
+		       xtun_alive(known->conf->tun) : known->peer.alive;
 	known->err = xtun_route_path(known->conf, &known->peer.addr,
 				     &known->path);
 }
@@ -189,7 +202,7 @@ static void xtun_know(struct xtun_dev *tun, const struct xtun_conf *conf,
 		memset(&known->peer, 0, sizeof(known->peer));
 		known->peer.addr = *addr;
 	}
-	xtun_know_route(known);
+	xtun_know_rest(known);
 }
 
 /* What routes an underlay has is not for everybody who was given a tunnel. */
@@ -307,7 +320,7 @@ static int xtun_path_dump_peers(struct sk_buff *skb,
 		dump->serial = U64_MAX;
 	}
 	while (xtun_peer_after(tun, dump->serial, &known.peer)) {
-		xtun_know_route(&known);
+		xtun_know_rest(&known);
 		err = xtun_path_dump_one(skb, cb, tun, &known);
 		if (err)
 			return err;

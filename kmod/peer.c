@@ -15,6 +15,9 @@
 /* How long an error that a short quote has told is answered with. */
 #define XTUN_SOFT_TIME		(30 * HZ)
 
+/* How long is looked whether an error is over; tunctl blames it for a minute. */
+#define XTUN_WATCHED_TIME	(120 * HZ)
+
 static struct xtun_peer *xtun_peer_find(const struct xtun_dev *tun,
 					const union nf_inet_addr *addr)
 {
@@ -79,6 +82,38 @@ static struct xtun_peer *xtun_peer_get(struct xtun_dev *tun,
 	return peer;
 }
 
+/* Under the lock, which whoever looks at packets does not take. */
+static void xtun_peer_watch(struct xtun_dev *tun)
+{
+	WRITE_ONCE(tun->watched_until, jiffies + XTUN_WATCHED_TIME);
+	WRITE_ONCE(tun->watch, tun->watch | XTUN_WATCH_PEERS);
+}
+
+static void xtun_peer_unwatch(struct xtun_dev *tun)
+{
+	WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_PEERS);
+}
+
+/* Long after the last error it is not looked any more. */
+static void xtun_peer_watch_end(struct xtun_dev *tun)
+{
+	if (likely(time_before(jiffies, READ_ONCE(tun->watched_until))))
+		return;
+	spin_lock(&tun->peers_lock);
+	if (!time_before(jiffies, tun->watched_until))
+		xtun_peer_unwatch(tun);
+	spin_unlock(&tun->peers_lock);
+}
+
+/* Is something wrong with it, for all that is known? */
+static bool xtun_peer_bad(const struct xtun_peer *peer)
+{
+	return READ_ONCE(peer->soft) != XTUN_KIND_NONE ||
+	       (READ_ONCE(peer->errors) &&
+		!xtun_alive_after(READ_ONCE(peer->alive.heard),
+				  READ_ONCE(peer->err_time)));
+}
+
 /**
  * xtun_peer_error() - note that an ICMP error about a peer was believed
  * @tun: the tunnel
@@ -86,6 +121,8 @@ static struct xtun_peer *xtun_peer_get(struct xtun_dev *tun,
  * @from: who sent the error
  * @type: its ICMP or ICMPv6 type
  * @code: its code
+ *
+ * Where there is one remote, the tunnel's own times tell whether it is over.
  *
  * Context: BH disabled.
  */
@@ -97,11 +134,13 @@ void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
 	spin_lock(&tun->peers_lock);
 	peer = xtun_peer_get(tun, addr);
 	if (peer) {
-		peer->errors++;
+		WRITE_ONCE(peer->err_time, jiffies);
+		WRITE_ONCE(peer->errors, peer->errors + 1);
 		peer->err_from = *from;
 		peer->err_type = type;
 		peer->err_code = code;
-		peer->err_time = jiffies;
+		if (!xtun_has_remote(rcu_dereference_bh(tun->conf)))
+			xtun_peer_watch(tun);
 	}
 	spin_unlock(&tun->peers_lock);
 }
@@ -148,7 +187,7 @@ void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
 	if (peer) {
 		WRITE_ONCE(peer->soft_until, jiffies + XTUN_SOFT_TIME);
 		WRITE_ONCE(peer->soft, kind);
-		WRITE_ONCE(tun->watch, tun->watch | XTUN_WATCH_SOFT);
+		xtun_peer_watch(tun);
 	}
 	spin_unlock(&tun->peers_lock);
 }
@@ -171,28 +210,59 @@ enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
 	return READ_ONCE(peer->soft);
 }
 
-/**
- * xtun_peer_good() - a packet from a peer has come: what was wrong is no more
- * @tun: the tunnel
- * @addr: the peer
- *
- * Context: BH disabled.
- */
-void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr)
+/* A packet has come from a peer, with which something was wrong. */
+static void xtun_peer_mend(struct xtun_dev *tun, const union nf_inet_addr *addr)
 {
 	struct xtun_peer *peer, *other;
-	bool soft = false;
+	bool bad = false;
 
 	spin_lock(&tun->peers_lock);
 	peer = xtun_peer_find(tun, addr);
-	if (peer)
+	if (peer) {
 		WRITE_ONCE(peer->soft, XTUN_KIND_NONE);
+		WRITE_ONCE(peer->alive.heard, jiffies);
+	}
 	list_for_each_entry(other, &tun->peers, list)
-		soft |= other->soft != XTUN_KIND_NONE &&
-			time_before(jiffies, other->soft_until);
-	if (!soft)
-		WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_SOFT);
+		bad |= xtun_peer_bad(other);
+	if (!bad)
+		xtun_peer_unwatch(tun);
 	spin_unlock(&tun->peers_lock);
+}
+
+/**
+ * xtun_peer_good() - a packet from a peer has come: what was wrong is no more
+ * @tun: the tunnel, with %XTUN_WATCH_PEERS
+ * @addr: the peer
+ *
+ * Packets of peers with which nothing is wrong take no lock.
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr)
+{
+	const struct xtun_peer *peer = xtun_peer_find(tun, addr);
+
+	if (peer && xtun_peer_bad(peer))
+		xtun_peer_mend(tun, addr);
+	else
+		xtun_peer_watch_end(tun);
+}
+
+/**
+ * xtun_peer_sent() - a packet goes to a peer
+ * @tun: the tunnel, with %XTUN_WATCH_PEERS
+ * @addr: the peer
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_peer_sent(struct xtun_dev *tun, const union nf_inet_addr *addr)
+{
+	struct xtun_peer *peer = xtun_peer_find(tun, addr);
+
+	if (peer && !xtun_alive_after(READ_ONCE(peer->alive.sent),
+				      READ_ONCE(peer->err_time)))
+		WRITE_ONCE(peer->alive.sent, jiffies);
+	xtun_peer_watch_end(tun);
 }
 
 /**
@@ -259,6 +329,6 @@ void xtun_peer_forget(struct xtun_dev *tun)
 	spin_lock_bh(&tun->peers_lock);
 	list_for_each_entry_safe(peer, next, &tun->peers, list)
 		xtun_peer_free(tun, peer);
-	WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_SOFT);
+	xtun_peer_unwatch(tun);
 	spin_unlock_bh(&tun->peers_lock);
 }

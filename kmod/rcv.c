@@ -320,9 +320,14 @@ static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
 static void xtun_rx_good(const struct sk_buff *skb,
 			 const struct xtun_conf *conf)
 {
-	union nf_inet_addr peer = xtun_rx_peer(skb, conf);
+	struct xtun_dev *tun = conf->tun;
+	union nf_inet_addr peer;
 
-	xtun_peer_good(conf->tun, &peer);
+	xtun_alive_now(&tun->pcpu->alive.heard);
+	if (likely(!(READ_ONCE(tun->watch) & XTUN_WATCH_PEERS)))
+		return;
+	peer = xtun_rx_peer(skb, conf);
+	xtun_peer_good(tun, &peer);
 }
 
 /* And what it carries, which the data is at afterwards. */
@@ -373,7 +378,7 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 
 	if (!reason)
 		reason = xtun_rx_outer(skb, conf, h);
-	if (unlikely(READ_ONCE(tun->watch) & XTUN_WATCH_SOFT && !reason))
+	if (likely(!reason))
 		xtun_rx_good(skb, conf);
 	if (unlikely(h->empty && !reason)) {
 		consume_skb(skb);

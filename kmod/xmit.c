@@ -473,7 +473,7 @@ static void xtun_tx_identify(struct xtun_cx *cx)
 							     IPPROTO_IPV6;
 	xtun_route_ident(cx);
 	if (unlikely(__this_cpu_read(tun->pcpu->noted) != (u32)jiffies ||
-		     READ_ONCE(tun->watch)))
+		     READ_ONCE(tun->watch) & XTUN_WATCH_MEMORY))
 		xtun_memory_note(cx);
 }
 
@@ -499,8 +499,10 @@ static int xtun_tx_send(struct xtun_cx *cx)
 	err = xtun_route_send(cx);
 	if (xtun_bh_excludes())
 		__this_cpu_dec(pcpu->sending);
-	if (err)
+	if (unlikely(err))
 		xtun_count(cx->tun, xtun_tx_refusal(err));
+	else
+		xtun_alive_now(&pcpu->alive.sent);
 	return err;
 }
 
@@ -524,11 +526,12 @@ static int xtun_tx_one(struct xtun_cx *cx)
 	return err;
 }
 
-/* An error about an earlier packet to the peer still holds; try nevertheless. */
-static void xtun_tx_soft(struct xtun_cx *cx)
+/* An error about an earlier packet to the peer may still hold; try nevertheless. */
+static void xtun_tx_watched(struct xtun_cx *cx)
 {
 	enum xtun_kind kind = xtun_peer_soft(cx->tun, &cx->daddr);
 
+	xtun_peer_sent(cx->tun, &cx->daddr);
 	if (kind != XTUN_KIND_NONE &&
 	    cx->conf->p.icmp_relay != XTUN_ICMP_RELAY_OFF &&
 	    xtun_tell(cx, kind, 0))
@@ -547,8 +550,8 @@ static void xtun_tx(struct xtun_cx *cx)
 	if (xtun_tx_classify(cx) || xtun_encaplimit_out(cx) ||
 	    xtun_tx_peer(cx) || xtun_tx_route(cx))
 		return;
-	if (unlikely(READ_ONCE(cx->tun->watch) & XTUN_WATCH_SOFT))
-		xtun_tx_soft(cx);
+	if (unlikely(READ_ONCE(cx->tun->watch) & XTUN_WATCH_PEERS))
+		xtun_tx_watched(cx);
 	xtun_tx_one(cx);
 }
 

@@ -284,17 +284,30 @@ struct xtun_conf {
 };
 
 /**
+ * struct xtun_alive - the last packets that passed between the ends
+ * @heard: when one came from the peer whose outer headers were valid, in
+ *	jiffies, or 0 for never
+ * @sent: when one went to it
+ */
+struct xtun_alive {
+	unsigned long heard;
+	unsigned long sent;
+};
+
+/**
  * struct xtun_pcpu - what a tunnel keeps for each CPU
  * @syncp: for @drops on 32 bits
  * @drops: packets not delivered, by reason
  * @sending: this CPU is sending an outer packet
  * @noted: jiffy in which it last put a packet into the memory
+ * @alive: the last packets that it took and sent
  */
 struct xtun_pcpu {
 	struct u64_stats_sync syncp;
 	u64_stats_t drops[XTUN_REASONS];
 	unsigned int sending;
 	unsigned int noted;
+	struct xtun_alive alive;
 };
 
 /**
@@ -314,6 +327,8 @@ struct xtun_pcpu {
  * @err_code: its code
  * @soft: answer packets to this peer with an error of this kind, enum xtun_kind
  * @soft_until: no longer than to then, in jiffies
+ * @alive: the first packets since the last error, as far as %XTUN_WATCH_PEERS
+ *	has looked
  * @rcu: for the grace period before it is freed
  */
 struct xtun_peer {
@@ -331,6 +346,7 @@ struct xtun_peer {
 	u8 err_code;
 	u8 soft;
 	unsigned long soft_until;
+	struct xtun_alive alive;
 	struct rcu_head rcu;
 };
 
@@ -406,6 +422,7 @@ struct xtun_exchange {
  * @id: unlike that of any other tunnel, ever
  * @watch: enum xtun_watch, what the way out has to look at
  * @armed_until: when %XTUN_WATCH_ARMED ends, in jiffies
+ * @watched_until: when %XTUN_WATCH_PEERS ends at the latest, in jiffies
  * @peers: what is known of remote ends, the newest first, written under
  *	@peers_lock, read under RCU
  * @peers_lock: taken with BH disabled
@@ -433,6 +450,7 @@ struct xtun_dev {
 	u32 id;
 	u8 watch;
 	unsigned long armed_until;
+	unsigned long watched_until;
 	struct list_head peers;
 	spinlock_t peers_lock;	/* for peers and watch */
 	unsigned int n_peers;
@@ -453,9 +471,12 @@ enum xtun_watch {
 	XTUN_WATCH_ARMED = BIT(0),
 	/* Remember every packet. */
 	XTUN_WATCH_ALL = BIT(1),
-	/* Some peer's packets are answered with an error. */
-	XTUN_WATCH_SOFT = BIT(2),
+	/* Something is wrong with some peer: it may be over, or is to be told. */
+	XTUN_WATCH_PEERS = BIT(2),
 };
+
+/* For those all packets go into the memory. */
+#define XTUN_WATCH_MEMORY	(XTUN_WATCH_ARMED | XTUN_WATCH_ALL)
 
 /**
  * struct xtun_event_rate - how many errors listeners of a netns are told
@@ -860,6 +881,18 @@ unsigned int xtun_gre_prepare_bare(u8 *hdr);
 const struct xtun_encap_ops *xtun_encap_find(unsigned int id);
 const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto);
 
+/**
+ * xtun_has_remote() - has a tunnel one remote end?
+ * @conf: a configured configuration
+ *
+ * Context: any.
+ * Return: whether it has; else the peer comes with the packet.
+ */
+static inline bool xtun_has_remote(const struct xtun_conf *conf)
+{
+	return !ipv6_addr_any(&conf->p.remote.in6);
+}
+
 /* config.c */
 struct xtun_conf *xtun_conf_new(struct xtun_dev *tun,
 				const struct xtun_conf *old,
@@ -1012,6 +1045,28 @@ bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu);
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu);
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
 
+/* alive.c */
+struct xtun_alive xtun_alive(const struct xtun_dev *tun);
+void xtun_alive_forget(struct xtun_dev *tun);
+bool xtun_alive_after(unsigned long last, unsigned long when);
+u32 xtun_alive_since(const struct xtun_alive *alive, unsigned long when);
+
+/**
+ * xtun_alive_now() - note that a packet has come or gone
+ * @when: in struct xtun_pcpu
+ *
+ * Of many in a jiffy the first one writes.
+ *
+ * Context: BH disabled.
+ */
+static inline void xtun_alive_now(unsigned long __percpu *when)
+{
+	unsigned long now = jiffies;
+
+	if (unlikely(__this_cpu_read(*when) != now))
+		__this_cpu_write(*when, now);
+}
+
 /* memory.c */
 int xtun_memory_get(struct xtun_net *xn);
 void xtun_memory_free(struct xtun_net *xn);
@@ -1031,6 +1086,7 @@ void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
 enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
 			      const union nf_inet_addr *addr);
 void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr);
+void xtun_peer_sent(struct xtun_dev *tun, const union nf_inet_addr *addr);
 bool xtun_peer_copy(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		    struct xtun_peer *peer);
 bool xtun_peer_after(struct xtun_dev *tun, u64 serial, struct xtun_peer *peer);

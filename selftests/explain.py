@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import struct
+import time
 
 from lib import ktap, net, pkt, traffic
 
@@ -170,6 +171,104 @@ def too_far(lab):
     # With ttl inherit, who traces the path wants just that.
     path.ingress.ip(f"link set {DEV} type xtun ttl inherit")
     healthy(path.ingress, path.b.v4)
+
+
+def was(told, lines, cause, why, words):
+    """It is told as past, below the first line, in JSON and for people."""
+    ktap.eq([(past["cause"], past["why"]) for past in told["past"]], [(cause, why)], "past in JSON")
+    below = [line for line in lines[1:] if line.startswith("past: ")]
+    ktap.eq([since(line) for line in below], [since("past: " + told["past"][0]["text"])],
+            "lines about the past")
+    ktap.contains(below[0], words, "what is said of the past")
+
+
+def jiffy_passes():
+    """What happens in one tick of the clock is not told one after the other."""
+    coarse = 6
+    start = time.clock_gettime(coarse)
+    ktap.wait_for(lambda: time.clock_gettime(coarse) != start, "the next tick")
+
+
+@ktap.table("the peer's tunnel comes up a moment later, over {0}: that is past, and hides nothing",
+            FAMILIES)
+def mended(lab, family):
+    path = lab.tunnel(GRE, family)
+    path.egress.ip(f"link set {DEV} type xtun key 8")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "not-taken", "does not take")
+    ktap.eq(path.ingress.tunctl("stats", DEV)[0]["mended"], [], "what stats calls mended")
+    path.egress.ip(f"link set {DEV} type xtun key 7")
+    jiffy_passes()
+    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
+    lines, told = healthy(path.ingress, path.b.v4)
+    was(told, lines, "not-taken", "mended", "a packet of the peer has come since")
+    ktap.true(told["path"]["last-mended"], "last-mended")
+    text = "\n".join(lines)
+    ktap.contains(text, "; mended: a packet of the peer has come since", "the path")
+    ktap.true(re.search(r"err-relayed \d+ \(\d+ s ago, mended\)", text), "the counter")
+    ktap.contains(path.ingress.check("tunctl", "path", DEV), "; mended: ", "tunctl path")
+    ktap.eq(path.ingress.tunctl("stats", DEV)[0]["mended"], ["err-relayed"],
+            "what stats calls mended")
+    ktap.true(re.search(r"drop err-relayed \d+, mended\n", path.ingress.check("tunctl", "stats", DEV)),
+              "tunctl stats")
+    # What comes later is the cause, and the only one.
+    path.ingress.ip(f"link set {DEV} type xtun allow 10.9.0.0/16")
+    no_reply(path)
+    lines, told = names(path.ingress, path.b.v4, "not-allowed", "allow")
+    ktap.eq(len(told["findings"]), 1, "findings")
+    was(told, lines, "not-taken", "mended", "a packet of the peer has come since")
+    # And when it is lost once more, it is no longer past.
+    path.ingress.ip(f"link set {DEV} type xtun allow any")
+    path.egress.ip(f"link set {DEV} type xtun key 8")
+    jiffy_passes()
+    no_reply(path)
+    names(path.ingress, path.b.v4, "not-taken", "does not take")
+
+
+@ktap.case("a filter of this host that was taken away is past")
+def filter_gone(lab):
+    path = lab.tunnel()
+    path.ingress.check("nft", "add table inet shut; add chain inet shut out "
+                       "{ type filter hook output priority 0; }; "
+                       "add rule inet shut out meta l4proto gre drop")
+    ktap.defer(path.ingress.run, "nft", "delete table inet shut")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "filtered", "tx-filtered")
+    path.ingress.check("nft", "delete table inet shut")
+    jiffy_passes()
+    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
+    lines, told = healthy(path.ingress, path.b.v4)
+    was(told, lines, "filtered", "mended", "a packet of the peer has come since")
+
+
+@ktap.case("what came in with another key before a good packet is past")
+def other_key_gone(lab):
+    path = lab.tunnel()
+    path.egress.ip(f"link set {DEV} type xtun okey 8")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "other-key", "keys of the ends")
+    path.egress.ip(f"link set {DEV} type xtun okey 7")
+    jiffy_passes()
+    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
+    lines, told = healthy(path.ingress, path.b.v4)
+    was(told, lines, "other-key", "mended", "a packet of the peer has come since")
+
+
+@ktap.case("an error that nothing was sent after is past in the end, and blamed again after the next")
+def untried(lab):
+    path = lab.tunnel()
+    # The device itself shall say nothing.
+    path.ingress.sysctl({f"net.ipv6.conf.{DEV}.disable_ipv6": 1})
+    breaks(path.r, "route add unreachable 198.51.100.1/32", "route del unreachable 198.51.100.1/32")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "unreachable", "cannot be reached")
+
+    ktap.wait_for(lambda: not path.ingress.run("tunctl", "explain", path.b.v4).returncode,
+                  "that the error is not blamed any more", 50)
+    lines, told = healthy(path.ingress, path.b.v4)
+    was(told, lines, "unreachable", "untried", "nothing was sent since")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "unreachable", "cannot be reached")
 
 
 @ktap.table("the peer does not know the key, over {0}", FAMILIES)

@@ -61,6 +61,12 @@ def narrow(path, inner="v4"):
     ktap.wait_for(lambda: known(path.ingress).get("learned-mtu"), "the error", 10)
 
 
+def lasting(told):
+    """What does not change by itself: without the times of the last packets."""
+    path = {key: value for key, value in told["path"].items() if key not in ("heard-ago", "sent-ago")}
+    return {**told, "path": path}
+
+
 def breaks(router, route):
     """A route that drops packets, until the subtest ends."""
     router.ip(f"route add {route}")
@@ -73,10 +79,10 @@ def without_news(lab, words, family):
     path = lab.tunnel(words, family)
     client = ynl.client(path.ingress)
     local, peer = getattr(path.ingress, family), getattr(path.egress, family)
-    got = client.do("path-get", {"ifname": DEV})
-    ktap.eq(client.dump("path-get", {}), [got], "dump")
-    ktap.eq(client.dump("path-get", {"ifindex": got["ifindex"]}), [got], "dump of this tunnel")
-    ktap.eq(client.do("path-get", {"ifname": DEV, "addr": raw(peer)}), got, "with addr")
+    got = lasting(client.do("path-get", {"ifname": DEV}))
+    for asked in ({}, {"ifindex": got["ifindex"]}):
+        ktap.eq([lasting(told) for told in client.dump("path-get", asked)], [got], f"dump of {asked}")
+    ktap.eq(lasting(client.do("path-get", {"ifname": DEV, "addr": raw(peer)})), got, "with addr")
     ktap.eq(got["ifname"], DEV, "ifname")
     overhead = client.do("get", {"ifname": DEV})["overhead"]
     under = path.ingress.link("under0")["ifindex"]
@@ -207,6 +213,41 @@ def last_error(lab, family):
                   f"(ICMP {type_}/{code}) from {ROUTER[family]}", "tunctl path")
 
 
+@ktap.table("when packets came and went last, over {0}", FAMILIES)
+def last_packets(lab, family):
+    path = lab.tunnel(GRE, family)
+    # The devices themselves shall say nothing.
+    for ns in (path.ingress, path.egress):
+        ns.ip(f"link del {DEV}")
+        ns.sysctl({"net.ipv6.conf.default.disable_ipv6": 1})
+        ktap.defer(ns.sysctl, {"net.ipv6.conf.default.disable_ipv6": 0})
+    for near, far in ((path.ingress, path.egress), (path.egress, path.ingress)):
+        near.tunnel(DEV, f"{GRE} local {getattr(near, family)} remote {getattr(far, family)}")
+    path.ingress.ip(f"route add 10.2.0.0/24 dev {DEV}")
+    path.egress.ip(f"route add 10.1.0.0/24 dev {DEV}")
+    ktap.holds(known(path.ingress), {"heard-ago": None, "sent-ago": None}, "in the beginning")
+    # Who has no socket there would answer.
+    traffic.udp(path.b, path.b.v4, 50000)
+    sock = traffic.udp(path.a, path.a.v4, 40000)
+    sock.sendto(b"x", (path.b.v4, 50000))
+    ktap.wait_for(lambda: "heard-ago" in known(path.egress), "the packet", 10)
+    ktap.holds(known(path.egress), {"sent-ago": None}, "at the other end")
+    ktap.holds(known(path.ingress), {"heard-ago": None}, "at this end")
+    ktap.true("sent-ago" in known(path.ingress), "it is told that one was sent")
+    ktap.contains(path.ingress.check("tunctl", "path"),
+                  "last packets: none from the peer yet, to it ", "tunctl path")
+    ktap.true(traffic.ping(path.a, path.b.v4), "a reply")
+    for ns in (path.ingress, path.egress):
+        told = known(ns)
+        ktap.true(told["heard-ago"] < 60 and told["sent-ago"] < 60, "both ways")
+        ktap.true(re.search(r"last packets: from the peer \d+ s ago, to it \d+ s ago\n",
+                            ns.check("tunctl", "path")), "tunctl path")
+    # Another peer has not said anything yet.
+    path.ingress.ip(f"link set {DEV} type xtun remote " + {"v4": "203.0.113.9",
+                                                           "v6": "2001:db8:9::9"}[family])
+    ktap.holds(known(path.ingress), {"heard-ago": None, "sent-ago": None}, "of another peer")
+
+
 @ktap.table("no route, and one into the tunnel itself, over {0}", FAMILIES)
 def no_route(lab, family):
     path = lab.tunnel(GRE, family)
@@ -300,6 +341,50 @@ def many_peers(_):
     host.ns.ip(f"link set {DEV} type xtun local {host.ns.v4} remote {host.peer.v4}")
     ktap.eq([told["path"]["peer"] for told in host.client.dump("path-get", {})],
             [raw(host.peer.v4)], "peers of a tunnel with a remote")
+
+
+@ktap.case("with remote any, an error about one peer is over when a packet comes from that one")
+def mended(_):
+    host = Host(GRE)
+    pairs = host.via(2)
+    for number, pair in enumerate(pairs, 1):
+        host.error(host.sent(*pair), 3, 1)
+        host.counted("err-relayed", number)
+
+    def since():
+        """By peer: which packets there were since its last error."""
+        told = host.client.dump("path-get", {"ifname": DEV})
+        by_peer = {socket.inet_ntoa(path["path"]["peer"]): path["path"].get("last-since") for path in told}
+        return [set(by_peer[peer] or ()) for peer, _ in pairs]
+
+    def from_peer(number):
+        peer, far = pairs[number]
+        inner = bytes(pkt.ip("v4", far, host.ns.v4, bytes(20), 17))
+        host.peer.send(bytes(pkt.ip("v4", peer, host.ns.v4, pkt.gre("v4", inner, key=7),
+                                    pkt.GRE_PROTO)))
+    ktap.eq(since(), [set(), set()], "in the beginning")
+
+    def seen(number, what):
+        """Whether it is told after one more: as long as the clock has not ticked it is not."""
+        if what == "sent":
+            host.sent(*pairs[number])
+        else:
+            from_peer(number)
+        return what in since()[number]
+    ktap.wait_for(lambda: seen(0, "sent"), "a packet to the first peer", 10)
+    ktap.eq(since(), [{"sent"}, set()], "after packets to the first one")
+    ktap.wait_for(lambda: seen(1, "heard"), "a packet from the second peer", 10)
+    ktap.eq(since(), [{"sent"}, {"heard"}], "after packets from the second one")
+    paths = {told["path"]["peer"]: told["path"] for told in host.ns.tunctl("path")}
+    ktap.eq([paths[peer].get("last-mended") for peer, _ in pairs], [None, True], "tunctl -j path")
+    ktap.true("since" not in next(drop for drop in host.client.do(
+        "stats-get", {"ifname": DEV})["stats"]["drop"] if drop["name"] == "err-relayed"),
+        "a drop is no peer's")
+    ktap.wait_for(lambda: seen(0, "heard"), "a packet from the first peer", 10)
+    # And so is the next one.
+    host.error(host.sent(*pairs[0]), 3, 1)
+    host.counted("err-relayed", 3)
+    ktap.eq(since(), [set(), {"heard"}], "after another error")
 
 
 @ktap.case("a dump has each of 300 tunnels once, some of them with two peers")

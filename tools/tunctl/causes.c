@@ -52,6 +52,17 @@ static bool lately(const struct story *s, const char *name,
 	return s->is_tunnel && counters_recent(s->stats, name, counter);
 }
 
+/* A finding that rests on a counter is over when that is */
+static bool counted(const struct story *s, const char *name,
+		    struct counter *counter, struct finding *finding)
+{
+	bool is = lately(s, name, counter);
+
+	if (is)
+		finding->past = counter->past;
+	return is;
+}
+
 /* ---- before the tunnel ---- */
 
 static bool too_narrow(const struct story *s, struct finding *finding)
@@ -161,7 +172,7 @@ static bool nobody_asked(const struct story *s, struct finding *finding)
 	struct counter counter;
 
 	if (!configured(s) || conf_num(s, XTUN_A_CONF_ECHO) != XTUN_ECHO_REPLY ||
-	    !lately(s, "tx-no-peer", &counter))
+	    !counted(s, "tx-no-peer", &counter, finding))
 		return false;
 	say(finding, "%s has nobody to reply to: no request has come from the other end",
 	    s->tun.name);
@@ -184,7 +195,7 @@ static bool loop_of_tunnels(const struct story *s, struct finding *finding)
 {
 	struct counter counter;
 
-	if (!lately(s, "tx-route-loop", &counter) ||
+	if (!counted(s, "tx-route-loop", &counter, finding) ||
 	    !s->has_path || s->path.tb[XTUN_A_PATH_LOOP])
 		return false;
 	say(finding, "Outer packets of %s come back to it, by other tunnels or a past route",
@@ -213,7 +224,7 @@ static bool tx_filtered(const struct story *s, struct finding *finding)
 {
 	struct counter counter;
 
-	if (!lately(s, "tx-filtered", &counter))
+	if (!counted(s, "tx-filtered", &counter, finding))
 		return false;
 	say(finding, "A filter of this host drops what %s sends: look at the rules for output",
 	    s->tun.name);
@@ -226,7 +237,7 @@ static bool refused(const struct story *s, struct finding *finding)
 {
 	struct counter counter;
 
-	if (!lately(s, "tx-underlay", &counter))
+	if (!counted(s, "tx-underlay", &counter, finding))
 		return false;
 	say(finding, "The underlay refuses what %s sends: a full queue, or a silent neighbour",
 	    s->tun.name);
@@ -237,11 +248,12 @@ static bool refused(const struct story *s, struct finding *finding)
 /* ---- what was told from the path ---- */
 
 /* What the last error means, if it is not long ago */
-static enum icmp_kind last_kind(const struct story *s)
+static enum icmp_kind last_kind(const struct story *s, struct finding *finding)
 {
 	if (!s->has_path || !path_last_text(&s->path) ||
-	    path_num(&s->path, XTUN_A_PATH_LAST_AGO) > COUNTERS_RECENT)
+	    path_num(&s->path, XTUN_A_PATH_LAST_AGO) > PAST_RECENT)
 		return ICMP_KIND_OTHER;
+	finding->past = path_last_past(&s->path);
 	return icmp_kind(s->path.family,
 			 path_num(&s->path, XTUN_A_PATH_LAST_TYPE),
 			 path_num(&s->path, XTUN_A_PATH_LAST_CODE));
@@ -259,7 +271,7 @@ static void say_last(struct finding *finding, const struct story *s)
 
 static bool peer_prohibits(const struct story *s, struct finding *finding)
 {
-	if (last_kind(s) != ICMP_KIND_PROHIBITED)
+	if (last_kind(s, finding) != ICMP_KIND_PROHIBITED)
 		return false;
 	say(finding, "Packets to the peer of %s, %s, are prohibited: ",
 	    s->tun.name, address_text(&s->peer).text);
@@ -277,7 +289,7 @@ static void say_key(struct finding *finding, const struct story *s, int attr)
 
 static bool not_taken(const struct story *s, struct finding *finding)
 {
-	if (last_kind(s) != ICMP_KIND_NOT_TAKEN)
+	if (last_kind(s, finding) != ICMP_KIND_NOT_TAKEN)
 		return false;
 	say(finding, "The peer of %s, %s, does not take its packets (",
 	    s->tun.name, address_text(&s->peer).text);
@@ -292,7 +304,7 @@ static bool unknown_key(const struct story *s, struct finding *finding)
 {
 	struct counter counter;
 
-	if (!lately(s, "err-unknown-key", &counter))
+	if (!counted(s, "err-unknown-key", &counter, finding))
 		return false;
 	say(finding, "The peer of %s, %s, says that it has no tunnel with ",
 	    s->tun.name, address_text(&s->peer).text);
@@ -305,7 +317,7 @@ static bool unknown_key(const struct story *s, struct finding *finding)
 /* Who traces through a tunnel with ttl inherit wants just that */
 static bool too_far(const struct story *s, struct finding *finding)
 {
-	if (last_kind(s) != ICMP_KIND_TIME ||
+	if (last_kind(s, finding) != ICMP_KIND_TIME ||
 	    !conf_num(s, XTUN_A_CONF_TTL))
 		return false;
 	say(finding, "Packets to the peer of %s, %s, go in circles or farther than ttl %llu: ",
@@ -318,7 +330,7 @@ static bool too_far(const struct story *s, struct finding *finding)
 static bool unreachable(const struct story *s, struct finding *finding)
 {
 	const char *answer = s->has_path ? path_answer(&s->path) : NULL;
-	bool told = last_kind(s) == ICMP_KIND_UNREACHABLE;
+	bool told = last_kind(s, finding) == ICMP_KIND_UNREACHABLE;
 
 	if (!told && !answer)
 		return false;
@@ -339,7 +351,7 @@ static bool other_key(const struct story *s, struct finding *finding)
 {
 	struct counter counter;
 
-	if (!lately(s, "rx-other-key", &counter))
+	if (!counted(s, "rx-other-key", &counter, finding))
 		return false;
 	say(finding, "The keys of the ends of %s differ, or another tunnel is there: here ",
 	    s->tun.name);
@@ -353,7 +365,7 @@ static bool other_peer(const struct story *s, struct finding *finding)
 {
 	struct counter counter;
 
-	if (!lately(s, "rx-other-peer", &counter))
+	if (!counted(s, "rx-other-peer", &counter, finding))
 		return false;
 	say(finding, "Packets with the key of %s, ", s->tun.name);
 	say_key(finding, s, XTUN_A_CONF_IKEY);
@@ -392,17 +404,20 @@ static bool allowed(const struct story *s)
 static bool not_allowed(const struct story *s, struct finding *finding)
 {
 	struct counter counter;
-	bool counted = lately(s, "rx-not-allowed", &counter);
+	bool dropped = counted(s, "rx-not-allowed", &counter, finding);
 
-	if (!configured(s) || (allowed(s) && !counted))
+	if (!configured(s) || (allowed(s) && !dropped))
 		return false;
-	if (allowed(s))
+	if (allowed(s)) {
 		say(finding, "%s drops packets of its peer whose source is in no prefix of allow",
 		    s->tun.name);
-	else
+	} else {
+		/* Whatever came from others since */
+		finding->past = PAST_NOT;
 		say(finding, "%s drops what %s sends back: the source is in no prefix of allow",
 		    s->tun.name, address_text(&s->addr).text);
-	if (counted)
+	}
+	if (dropped)
 		say_count(finding, &counter);
 	return true;
 }
@@ -491,6 +506,13 @@ static const struct drop {
 	{ "rx-inner-malformed", "what the peer sends is no packet" },
 };
 
+static void found(struct finding *finding, finding_cb_t cb, void *ctx)
+{
+	if (finding->past)
+		say(finding, "; %s", past_text(finding->past));
+	cb(ctx, finding);
+}
+
 static void find_drops(const struct story *s, finding_cb_t cb, void *ctx)
 {
 	struct counter counter;
@@ -499,12 +521,12 @@ static void find_drops(const struct story *s, finding_cb_t cb, void *ctx)
 	for (i = 0; i < ARRAY_SIZE(drops); i++) {
 		struct finding finding = { .cause = drops[i].name };
 
-		if (!lately(s, drops[i].name, &counter))
+		if (!counted(s, drops[i].name, &counter, &finding))
 			continue;
 		say(&finding, "%s drops packets: %s", s->tun.name,
 		    drops[i].text);
 		say_count(&finding, &counter);
-		cb(ctx, &finding);
+		found(&finding, cb, ctx);
 	}
 }
 
@@ -539,7 +561,7 @@ static const struct cause {
 };
 
 /**
- * causes_find() - tell what is wrong
+ * causes_find() - tell what is wrong, and what was
  * @story: what is known
  * @cb: takes each finding, the first cause first
  * @ctx: for @cb
@@ -555,7 +577,7 @@ void causes_find(const struct story *story, finding_cb_t cb, void *ctx)
 
 		if (!causes[i].is(story, &finding))
 			continue;
-		cb(ctx, &finding);
+		found(&finding, cb, ctx);
 		if (!story->is_tunnel)
 			return;
 	}

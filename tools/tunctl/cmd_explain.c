@@ -206,7 +206,7 @@ static void first_cause(void *ctx, const struct finding *finding)
 {
 	const char **cause = ctx;
 
-	if (!*cause)
+	if (!*cause && !finding->past)
 		*cause = finding->cause;
 }
 
@@ -223,18 +223,39 @@ static void finding_text(void *ctx, const struct finding *finding)
 {
 	bool *any = ctx;
 
+	if (finding->past)
+		return;
 	printf("%s%s\n", *any ? "also: " : "", finding->text);
 	*any = true;
 }
 
-static void finding_json(void *ctx, const struct finding *finding)
+static void past_finding_text(void *ctx __maybe_unused,
+			      const struct finding *finding)
 {
-	struct json *js = ctx;
+	if (finding->past)
+		printf("past: %s\n", finding->text);
+}
 
+static void put_finding(struct json *js, const struct finding *finding)
+{
 	json_open(js, NULL, '{');
 	json_str(js, "cause", finding->cause);
 	json_str(js, "text", finding->text);
+	if (finding->past)
+		json_str(js, "why", past_word(finding->past));
 	json_close(js, '}');
+}
+
+static void finding_json(void *ctx, const struct finding *finding)
+{
+	if (!finding->past)
+		put_finding(ctx, finding);
+}
+
+static void past_finding_json(void *ctx, const struct finding *finding)
+{
+	if (finding->past)
+		put_finding(ctx, finding);
 }
 
 static void nothing_text(const struct story *s)
@@ -269,8 +290,9 @@ static void counter_text(void *ctx, const struct counter *counter)
 
 	if (!counter->packets)
 		return;
-	printf("%s %s %llu (%llu s ago)", *any ? "," : "    counters:",
-	       counter->name, counter->packets, counter->ago);
+	printf("%s %s %llu (%llu s ago%s)", *any ? "," : "    counters:",
+	       counter->name, counter->packets, counter->ago,
+	       counter->past == PAST_MENDED ? ", mended" : "");
 	*any = true;
 }
 
@@ -299,6 +321,7 @@ static void answer_text(const struct story *s)
 	causes_find(s, finding_text, &any);
 	if (!any)
 		nothing_text(s);
+	causes_find(s, past_finding_text, NULL);
 	route_text(s);
 	if (s->is_tunnel)
 		tunnel_out_text(s);
@@ -332,6 +355,8 @@ static void counter_json(void *ctx, const struct counter *counter)
 	json_str(js, "name", counter->name);
 	json_unum(js, "packets", counter->packets);
 	json_unum(js, "ago", counter->ago);
+	if (counter->past == PAST_MENDED)
+		json_true(js, "mended");
 	json_close(js, '}');
 }
 
@@ -360,6 +385,9 @@ static void answer_json(const struct story *s, const char *cause, bool pretty)
 	json_str(&js, "cause", cause ? cause : "none");
 	json_open(&js, "findings", '[');
 	causes_find(s, finding_json, &js);
+	json_close(&js, ']');
+	json_open(&js, "past", '[');
+	causes_find(s, past_finding_json, &js);
 	json_close(&js, ']');
 	route_json(s, &js);
 	if (s->is_tunnel)

@@ -39,7 +39,8 @@ static const struct topic {
 		"explain", "explain ADDR",
 		"Says why packets to ADDR do not get through. The first line names the cause,\n"
 		"or tells that nothing is known to be wrong; then comes what it is taken from:\n"
-		"route, tunnel, path and counters. What happened in the last minute counts.\n"
+		"route, tunnel, path and counters. What happened in the last\n"
+		"minute counts, until a packet comes from the peer.\n"
 		"Ends with 4 when something is wrong.\n",
 	}, {
 		"monitor", "monitor",

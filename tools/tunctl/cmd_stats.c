@@ -20,6 +20,8 @@ static void drop_text(void *ctx, const struct counter *drop)
 	printf("    drop %s %llu", drop->name, drop->packets);
 	if (drop->packets && opt->details)
 		printf(", the last %llu s ago", drop->ago);
+	if (drop->past == PAST_MENDED)
+		fputs(", mended", stdout);
 	putchar('\n');
 }
 
@@ -44,6 +46,12 @@ static void drop_json(void *ctx, const struct counter *drop)
 	json_unum(ctx, drop->name, drop->packets);
 }
 
+static void mended_json(void *ctx, const struct counter *drop)
+{
+	if (drop->past == PAST_MENDED)
+		json_str(ctx, NULL, drop->name);
+}
+
 /* A reader of JSON finds every reason, whether it occurred or not */
 static void stats_json(const struct tunnel *tun, struct json *js)
 {
@@ -56,6 +64,9 @@ static void stats_json(const struct tunnel *tun, struct json *js)
 	json_open(js, "drop", '{');
 	counters_walk(stats, drop_json, js);
 	json_close(js, '}');
+	json_open(js, "mended", '[');
+	counters_walk(stats, mended_json, js);
+	json_close(js, ']');
 }
 
 static const struct query stats_query = {

@@ -5,6 +5,22 @@
 
 #include "counters.h"
 
+/* Errors that do not say that packets do not get through are never over */
+static bool is_trouble(const char *name)
+{
+	static const char *const errors[] = {
+		"err-relayed", "err-again", "err-short", "err-unknown-key",
+		"err-mute", "err-off",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(errors); i++) {
+		if (!strcmp(name, errors[i]))
+			return true;
+	}
+	return strncmp(name, "err-", strlen("err-"));
+}
+
 /**
  * counters_walk() - walk over a tunnel's counters
  * @stats: the nest of statistics, NULL for none
@@ -22,9 +38,13 @@ void counters_walk(const struct nlattr *stats, counter_cb_t cb, void *ctx)
 		xa_parse_nested(tb, XTUN_A_DROP_MAX, attr);
 		counter.name = xa_get_str(tb[XTUN_A_DROP_NAME]);
 		counter.ago = field_num(tb, XTUN_A_DROP_AGO);
-		if (counter.name &&
-		    xa_get_uint(tb[XTUN_A_DROP_PACKETS], &counter.packets))
-			cb(ctx, &counter);
+		if (!counter.name ||
+		    !xa_get_uint(tb[XTUN_A_DROP_PACKETS], &counter.packets))
+			continue;
+		counter.past = is_trouble(counter.name) ?
+			       past_of(tb[XTUN_A_DROP_SINCE], counter.ago) :
+			       PAST_NOT;
+		cb(ctx, &counter);
 	}
 }
 
@@ -56,5 +76,5 @@ bool counters_recent(const struct nlattr *stats, const char *name,
 
 	memset(counter, 0, sizeof(*counter));
 	counters_walk(stats, compare, &search);
-	return counter->packets && counter->ago <= COUNTERS_RECENT;
+	return counter->packets && counter->ago <= PAST_RECENT;
 }

@@ -4,20 +4,20 @@
 #define XTUN_TOOLS_COUNTERS_H
 
 #include "fields.h"
-
-/* What happened no longer ago than this counts as happening, in seconds */
-#define COUNTERS_RECENT	60
+#include "past.h"
 
 /**
  * struct counter - how often something happened
  * @name: what
  * @packets: to how many packets
  * @ago: seconds since the last time
+ * @past: is that over?
  */
 struct counter {
 	const char *name;
 	unsigned long long packets;
 	unsigned long long ago;
+	enum past past;
 };
 
 typedef void (*counter_cb_t)(void *ctx, const struct counter *counter);

@@ -51,9 +51,11 @@ struct story {
  * struct finding - something that is wrong
  * @cause: what, in a word for programs
  * @text: the same in a sentence
+ * @past: it is over, then @text says why, too
  */
 struct finding {
 	const char *cause;
+	enum past past;
 	char text[EXPLAIN_TEXT_MAX];
 };
 

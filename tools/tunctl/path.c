@@ -26,6 +26,8 @@ static const struct field fields[] = {
 	{ "last-from", XTUN_A_PATH_LAST_FROM, FIELD_ADDR },
 	{ "last-ago", XTUN_A_PATH_LAST_AGO, FIELD_NUM },
 	{ "answer-for", XTUN_A_PATH_ANSWER_FOR, FIELD_NUM },
+	{ "heard-ago", XTUN_A_PATH_HEARD_AGO, FIELD_NUM },
+	{ "sent-ago", XTUN_A_PATH_SENT_AGO, FIELD_NUM },
 	{ }
 };
 
@@ -90,6 +92,27 @@ const char *path_last_text(const struct path *path)
 		return NULL;
 	return icmp_text(path->family, path_num(path, XTUN_A_PATH_LAST_TYPE),
 			 path_num(path, XTUN_A_PATH_LAST_CODE));
+}
+
+/**
+ * path_last_past() - is what the last error about a peer says over?
+ * @path: the path, which has one
+ *
+ * Return: whether it is, and why.
+ */
+enum past path_last_past(const struct path *path)
+{
+	return past_of(path->tb[XTUN_A_PATH_LAST_SINCE],
+		       path_num(path, XTUN_A_PATH_LAST_AGO));
+}
+
+/* A path MTU, say, is not mended by packets that fit */
+static bool last_mended(const struct path *path)
+{
+	return path_last_past(path) == PAST_MENDED &&
+	       icmp_kind(path->family, path_num(path, XTUN_A_PATH_LAST_TYPE),
+			 path_num(path, XTUN_A_PATH_LAST_CODE)) !=
+	       ICMP_KIND_OTHER;
 }
 
 /**
@@ -165,6 +188,28 @@ static void errors_text(const struct path *path)
 	       path_num(path, XTUN_A_PATH_LAST_TYPE),
 	       path_num(path, XTUN_A_PATH_LAST_CODE),
 	       path_addr(path, XTUN_A_PATH_LAST_FROM).text);
+	if (last_mended(path))
+		printf("; mended: %s", past_text(PAST_MENDED));
+}
+
+/* With remote any nobody knows */
+static void alive_text(const struct path *path, const char *before)
+{
+	bool heard = path->tb[XTUN_A_PATH_HEARD_AGO];
+	bool sent = path->tb[XTUN_A_PATH_SENT_AGO];
+
+	if (!heard && !sent)
+		return;
+	printf("%slast packets: ", before);
+	if (heard)
+		printf("from the peer %llu s ago",
+		       path_num(path, XTUN_A_PATH_HEARD_AGO));
+	else
+		fputs("none from the peer yet", stdout);
+	if (sent)
+		printf(", to it %llu s ago",
+		       path_num(path, XTUN_A_PATH_SENT_AGO));
+	putchar('\n');
 }
 
 /**
@@ -190,6 +235,7 @@ void path_text(const struct path *path, const char *before)
 	fputs(before, stdout);
 	errors_text(path);
 	putchar('\n');
+	alive_text(path, before);
 	if (path_answer(path))
 		printf("%spackets are answered with: %s, for %llu s more\n",
 		       before, path_answer(path),
@@ -215,6 +261,8 @@ void path_json(const struct path *path, struct json *js)
 			 strerror(path_num(path, XTUN_A_PATH_ERROR)));
 	if (path_last_text(path))
 		json_str(js, "last-text", path_last_text(path));
+	if (last_mended(path))
+		json_true(js, "last-mended");
 	if (path_answer(path))
 		json_str(js, "answer", path_answer(path));
 	json_close(js, '}');

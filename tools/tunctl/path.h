@@ -4,6 +4,7 @@
 #define XTUN_TOOLS_PATH_H
 
 #include "fields.h"
+#include "past.h"
 #include "tunnel.h"
 
 /**
@@ -29,6 +30,7 @@ void path_json(const struct path *path, struct json *js);
 unsigned long long path_num(const struct path *path, int attr);
 struct address_text path_addr(const struct path *path, int attr);
 const char *path_last_text(const struct path *path);
+enum past path_last_past(const struct path *path);
 const char *path_answer(const struct path *path);
 
 #endif

@@ -225,6 +225,17 @@ enum xtun_answer {
 	XTUN_ANSWER_MAX = (__XTUN_ANSWER_MAX - 1)
 };
 
+/**
+ * enum xtun_since - Packets since something went wrong. Without heard it may
+ *   still be so; and without sent, too, nobody has tried.
+ * @XTUN_SINCE_HEARD: One has come from the peer, its outer headers valid.
+ * @XTUN_SINCE_SENT: One has gone to the peer.
+ */
+enum xtun_since {
+	XTUN_SINCE_HEARD = 1,
+	XTUN_SINCE_SENT = 2,
+};
+
 enum {
 	XTUN_A_PREFIX_ADDR = 1,
 	XTUN_A_PREFIX_LEN,
@@ -283,6 +294,7 @@ enum {
 	XTUN_A_DROP_NAME,
 	XTUN_A_DROP_PACKETS,
 	XTUN_A_DROP_AGO,
+	XTUN_A_DROP_SINCE,
 
 	__XTUN_A_DROP_MAX,
 	XTUN_A_DROP_MAX = (__XTUN_A_DROP_MAX - 1)
@@ -323,6 +335,9 @@ enum {
 	XTUN_A_PATH_LAST_AGO,
 	XTUN_A_PATH_ANSWER,
 	XTUN_A_PATH_ANSWER_FOR,
+	XTUN_A_PATH_LAST_SINCE,
+	XTUN_A_PATH_HEARD_AGO,
+	XTUN_A_PATH_SENT_AGO,
 
 	__XTUN_A_PATH_MAX,
 	XTUN_A_PATH_MAX = (__XTUN_A_PATH_MAX - 1)

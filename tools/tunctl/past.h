@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What went wrong and is over, or may be. */
+#ifndef XTUN_TOOLS_PAST_H
+#define XTUN_TOOLS_PAST_H
+
+#include <stdbool.h>
+#include <linux/netlink.h>
+
+/* What happened no longer ago than this is blamed, in seconds */
+#define PAST_RECENT	60
+
+enum past {
+	PAST_NOT,	/* it may well still be so */
+	PAST_MENDED,	/* a packet of the peer has come since */
+	PAST_UNTRIED,	/* nothing has come, and nothing was sent */
+};
+
+enum past past_of(const struct nlattr *since, unsigned long long ago);
+const char *past_word(enum past past);
+const char *past_text(enum past past);
+
+#endif
