@@ -186,11 +186,57 @@ static void xtun_parse_keys(struct nlattr **tb, struct xtun_params *p)
 	}
 }
 
+/**
+ * xtun_prefix_fill() - make a prefix
+ * @prefix: gets it
+ * @family: AF_INET or AF_INET6
+ * @addr: an address that is in it
+ * @len: its length in bits, in range
+ *
+ * Context: any.
+ */
+void xtun_prefix_fill(struct xtun_prefix *prefix, u8 family,
+		      const union nf_inet_addr *addr, u8 len)
+{
+	*prefix = (struct xtun_prefix) { .family = family, .len = len };
+	if (family == AF_INET) {
+		prefix->mask.ip = inet_make_mask(len);
+		prefix->addr.ip = addr->ip & prefix->mask.ip;
+	} else {
+		struct in6_addr ones;
+
+		memset(&ones, 0xff, sizeof(ones));
+		ipv6_addr_prefix(&prefix->mask.in6, &ones, len);
+		ipv6_addr_prefix(&prefix->addr.in6, &addr->in6, len);
+	}
+}
+
+/**
+ * xtun_prefix_has() - is an address in a prefix?
+ * @prefix: the prefix
+ * @family: AF_INET or AF_INET6, of the address
+ * @addr: the address, of which so much is read as its family has
+ *
+ * Context: any.
+ * Return: whether it is.
+ */
+bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
+		     const union nf_inet_addr *addr)
+{
+	if (prefix->family != family)
+		return false;
+	if (family == AF_INET)
+		return (addr->ip & prefix->mask.ip) == prefix->addr.ip;
+	return !ipv6_masked_addr_cmp(&addr->in6, &prefix->mask.in6,
+				     &prefix->addr.in6);
+}
+
 static int xtun_parse_prefix(const struct nlattr *attr,
 			     struct xtun_prefix *prefix,
 			     struct netlink_ext_ack *extack)
 {
 	struct nlattr *tb[XTUN_A_PREFIX_MAX + 1];
+	union nf_inet_addr addr;
 	int err, bits;
 
 	err = nla_parse_nested(tb, XTUN_A_PREFIX_MAX, attr,
@@ -204,29 +250,17 @@ static int xtun_parse_prefix(const struct nlattr *attr,
 	}
 
 	bits = nla_len(tb[XTUN_A_PREFIX_ADDR]) * 8;
-	prefix->len = nla_get_u8(tb[XTUN_A_PREFIX_LEN]);
-	if ((bits != 32 && bits != 128) || prefix->len > bits) {
+	if ((bits != 32 && bits != 128) ||
+	    nla_get_u8(tb[XTUN_A_PREFIX_LEN]) > bits) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
 				    "allow: not a prefix of IPv4 or IPv6");
 		return -EINVAL;
 	}
 
-	prefix->family = bits == 32 ? AF_INET : AF_INET6;
-	memset(&prefix->addr, 0, sizeof(prefix->addr));
-	memset(&prefix->mask, 0, sizeof(prefix->mask));
-	if (prefix->family == AF_INET) {
-		prefix->mask.ip = inet_make_mask(prefix->len);
-		prefix->addr.ip = nla_get_in_addr(tb[XTUN_A_PREFIX_ADDR]) &
-				  prefix->mask.ip;
-	} else {
-		struct in6_addr addr =
-			nla_get_in6_addr(tb[XTUN_A_PREFIX_ADDR]);
-		struct in6_addr ones;
-
-		memset(&ones, 0xff, sizeof(ones));
-		ipv6_addr_prefix(&prefix->mask.in6, &ones, prefix->len);
-		ipv6_addr_prefix(&prefix->addr.in6, &addr, prefix->len);
-	}
+	memset(&addr, 0, sizeof(addr));
+	nla_memcpy(&addr, tb[XTUN_A_PREFIX_ADDR], sizeof(addr));
+	xtun_prefix_fill(prefix, bits == 32 ? AF_INET : AF_INET6, &addr,
+			 nla_get_u8(tb[XTUN_A_PREFIX_LEN]));
 	return 0;
 }
 

@@ -6,6 +6,8 @@
 #include <linux/ethtool.h>
 #include <linux/if_arp.h>
 #include <linux/netdevice.h>
+#include <linux/random.h>
+#include <linux/rculist.h>
 #include <linux/rtnetlink.h>
 #include <net/ip_tunnels.h>
 
@@ -124,7 +126,7 @@ static int xtun_dev_init(struct net_device *dev)
 	if (err)
 		goto put_carrier;
 	xtun_memory_follow(tun, conf);
-	list_add_tail(&tun->list, &xtun_net(tun->net)->tunnels);
+	list_add_tail_rcu(&tun->list, &xtun_net(tun->net)->tunnels);
 	return 0;
 
 put_carrier:
@@ -141,7 +143,7 @@ static void xtun_dev_uninit(struct net_device *dev)
 	struct xtun_dev *tun = netdev_priv(dev);
 	struct xtun_conf *conf = rtnl_dereference(tun->conf);
 
-	list_del(&tun->list);
+	list_del_rcu(&tun->list);
 	xtun_lookup_del(conf);
 	xtun_carrier_put(conf);
 	/* A packet may have found it; those of a registered device are waited
@@ -423,6 +425,7 @@ int xtun_create(struct net *net, struct net_device *dev,
 	tun->net = net;
 	tun->link_mtu = ETH_DATA_LEN;
 	tun->id = atomic_inc_return(&xtun_last_id);
+	get_random_bytes(&tun->secret, sizeof(tun->secret));
 	INIT_LIST_HEAD(&tun->peers);
 	spin_lock_init(&tun->peers_lock);
 	xtun_echo_init(tun);

@@ -48,6 +48,9 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_TX_ROUTE_LOOP] = {
 		"tx-route-loop", STAT(tx_aborted_errors), STAT(tx_errors), CORE(IP_OUTNOROUTES),
 	},
+	[XTUN_TX_NESTING] = {
+		"tx-nesting", STAT(tx_aborted_errors), STAT(tx_errors), CORE(NOT_SPECIFIED),
+	},
 	[XTUN_TX_TOO_BIG] = {
 		"tx-too-big", STAT(tx_dropped), 0, CORE(PKT_TOO_BIG),
 	},
@@ -119,6 +122,9 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	},
 	[XTUN_RX_ECN] = {
 		"rx-ecn", STAT(rx_frame_errors), STAT(rx_errors), CORE(NOT_SPECIFIED),
+	},
+	[XTUN_RX_NESTING] = {
+		"rx-nesting", STAT(rx_frame_errors), STAT(rx_errors), CORE(NOT_SPECIFIED),
 	},
 	[XTUN_RX_POLICY] = {
 		"rx-policy", STAT(rx_dropped), 0, CORE(XFRM_POLICY),

@@ -9,14 +9,17 @@
 #include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/siphash.h>
 #include <linux/unaligned.h>
 #include <net/ip.h>
 
 #include "xtun.h"
 
-/* At most: two IPv6 addresses, protocol, ports. */
+/* At most: whether it was routed, two IPv6 addresses, protocol, ports. */
+#define XTUN_FLOW_WORDS		11
+
 struct xtun_flow {
-	u32 words[XTUN_TAG_WORDS];
+	u32 words[XTUN_FLOW_WORDS];
 	unsigned int n;
 };
 
@@ -96,33 +99,26 @@ static void xtun_flow_fill(struct xtun_flow *flow, const struct sk_buff *skb,
 
 /**
  * xtun_flow_tag() - keyed hash of what all packets of an inner flow share
- * @net: underlay, whose secret is the key
- * @skb: the packet, its network header the inner one; of its transport header
- *	8 bytes, or all that the packet has
- * @proto: inner ethertype, or 0 for a frame without an IP packet
- * @l3_off: bytes from the payload's beginning to its network header
+ * @cx: the packet, classified, its network header the inner one, and whether it
+ *	was routed; of its transport header 8 bytes, or all that the packet has
  *
- * Pair-multiply-shift: universal, so that who cannot see tags cannot guess one,
- * at one multiplication for two words. Echo requests have numbers of their own,
- * so that their identifications tell them apart.
+ * Who sees the tags of some flows learns nothing about those of others, so the
+ * hash is a cryptographic one, under a secret of the tunnel. Echo requests have
+ * numbers of their own, so that their identifications tell them apart.
+ *
+ * A packet that was not routed into the tunnel has another tag than one of the
+ * same flow that was: so an error about it is known for what it is.
  *
  * Context: RCU.
  * Return: the tag.
  */
-struct xtun_tag xtun_flow_tag(const struct net *net, const struct sk_buff *skb,
-			      __be16 proto, unsigned int l3_off)
+struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx)
 {
-	const u64 *secret = xtun_net(net)->secret;
-	struct xtun_flow flow = {};
-	u64 sum = 0;
+	struct xtun_flow flow = { .words = { cx->routed }, .n = 1 };
 	u16 seq = 0;
-	int i;
+	u32 hash;
 
-	BUILD_BUG_ON(XTUN_TAG_WORDS % 2);
-	xtun_flow_fill(&flow, skb, proto, l3_off, &seq);
-	for (i = 0; i < XTUN_TAG_WORDS; i += 2)
-		sum += (secret[i] + flow.words[i]) *
-		       (secret[i + 1] + flow.words[i + 1]);
-	sum >>= 32;
-	return (struct xtun_tag){ .flow = sum, .id = sum + seq };
+	xtun_flow_fill(&flow, cx->skb, cx->proto, cx->l3_off, &seq);
+	hash = hsiphash(flow.words, flow.n * sizeof(u32), &cx->tun->secret);
+	return (struct xtun_tag){ .flow = hash, .id = hash + seq };
 }

@@ -232,12 +232,24 @@ static unsigned int xtun_back_segs(const struct xtun_back *b,
 	return XTUN_SEGS_MAX;
 }
 
+/* @routed: a packet that was routed into the tunnel, else one that was not. */
+static unsigned int xtun_back_recall_as(const struct xtun_back *b,
+					const struct xtun_conf *conf,
+					bool routed, void *data,
+					unsigned int size)
+{
+	u32 ident = b->quote.ident | (routed ? 0 : XTUN_IDENT_STRAY);
+
+	return xtun_memory_find(conf, &b->match.remote, ident,
+				xtun_back_segs(b, conf->tun), data, size);
+}
+
 static unsigned int xtun_back_recall(const struct xtun_back *b,
 				     const struct xtun_conf *conf, void *data,
 				     unsigned int size)
 {
-	return xtun_memory_find(conf, &b->match.remote, b->quote.ident,
-				xtun_back_segs(b, conf->tun), data, size);
+	return xtun_back_recall_as(b, conf, true, data, size) ?:
+	       xtun_back_recall_as(b, conf, false, data, size);
 }
 
 /* Is what the carrier put before the packet what it would put there? */
@@ -471,7 +483,14 @@ static bool xtun_back_from_memory(struct xtun_back *b)
 		return false;
 	if (!xtun_back_alloc(b, XTUN_QUOTE_MAX))
 		return false;
-	len = xtun_back_recall(b, b->cx.conf, b->cx.skb->data, XTUN_QUOTE_MAX);
+	b->cx.routed = true;
+	len = xtun_back_recall_as(b, b->cx.conf, true, b->cx.skb->data,
+				  XTUN_QUOTE_MAX);
+	if (!len) {
+		b->cx.routed = false;
+		len = xtun_back_recall_as(b, b->cx.conf, false,
+					  b->cx.skb->data, XTUN_QUOTE_MAX);
+	}
 	skb_put(b->cx.skb, len);
 	if (len && xtun_back_agrees(b, b->cx.skb->data, len) &&
 	    xtun_back_classify(b, true)) {
@@ -501,18 +520,13 @@ static bool xtun_back_fragmentable(const struct xtun_back *b)
 {
 	const struct xtun_cx *cx = &b->cx;
 
-	if (!xtun_route_df(cx))
+	if (!xtun_route_df(cx) ||
+	    xtun_route_locked(cx->conf, &b->match.remote))
 		return true;
 	if (!b->quote.more)
 		return false;
 	return cx->proto == htons(ETH_P_IPV6) ||
 	       (cx->conf->p.frag == XTUN_FRAG_OUTER && !cx->df);
-}
-
-static struct xtun_tag xtun_back_tag(const struct xtun_back *b)
-{
-	return xtun_flow_tag(b->cx.tun->net, b->cx.skb, b->cx.proto,
-			     b->cx.l3_off);
 }
 
 /*
@@ -537,26 +551,44 @@ static bool xtun_back_identified(const struct xtun_back *b,
 }
 
 /* What is remembered was found by its identification. */
-static bool xtun_back_proven(const struct xtun_back *b)
+static bool xtun_back_proven_as(struct xtun_back *b, bool routed)
 {
-	struct xtun_tag tag = xtun_back_tag(b);
+	struct xtun_tag tag;
 
+	b->cx.routed = routed;
+	tag = xtun_flow_tag(&b->cx);
 	return xtun_back_carried(b, b->cx.conf, &tag) &&
 	       (b->remembered || xtun_back_identified(b, &tag));
 }
 
-/* A quote that has no place for the tag is as good as a short one. */
-static bool xtun_back_recalled(const struct xtun_back *b)
+/* Which packets were routed into the tunnel, their tags tell, or the memory. */
+static bool xtun_back_proven(struct xtun_back *b)
 {
-	const struct xtun_conf *conf = b->cx.conf;
+	if (b->remembered)
+		return xtun_back_proven_as(b, b->cx.routed);
+	return xtun_back_proven_as(b, true) || xtun_back_proven_as(b, false);
+}
+
+static bool xtun_back_recalled_as(struct xtun_back *b, bool routed)
+{
 	u8 data[XTUN_HEAD_MAX];
 	unsigned int len;
+
+	b->cx.routed = routed;
+	len = xtun_back_recall_as(b, b->cx.conf, routed, data, sizeof(data));
+	return len && xtun_back_agrees(b, data, len);
+}
+
+/* A quote that has no place for the tag is as good as a short one. */
+static bool xtun_back_recalled(struct xtun_back *b)
+{
+	const struct xtun_conf *conf = b->cx.conf;
 
 	if (b->remembered || b->quote.df || conf->p.family == AF_INET6 ||
 	    conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
 		return true;
-	len = xtun_back_recall(b, conf, data, sizeof(data));
-	return len && xtun_back_agrees(b, data, len);
+	return xtun_back_recalled_as(b, true) ||
+	       xtun_back_recalled_as(b, false);
 }
 
 static void xtun_back_notify(const struct xtun_back *b,
@@ -626,10 +658,8 @@ static enum xtun_verdict xtun_back_too_big(struct xtun_back *b)
 		return XTUN_ERR_FALSE;
 	}
 	before = xtun_path_mtu(b->cx.conf, &b->match.remote);
-	mtu = xtun_route_learn(b->cx.conf, b->skb, b->icmp->info);
-	/* What is in force may be less than this error's, and from another. */
-	if (mtu >= b->icmp->info)
-		xtun_peer_mtu(tun, &b->match.remote, &b->from, mtu);
+	mtu = xtun_route_learn(b->cx.conf, &b->match.remote, &b->from,
+			       b->icmp->info);
 	xtun_back_end(b, XTUN_ERR_TOO_BIG, b->icmp->info);
 	xtun_notify_path(b->cx.conf, &b->match.remote, before);
 	if (!b->cx.skb)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tunnels whose routes lead into each other. While a packet is being sent the
- * CPU knows; a queue in between makes it forget, but the packet itself tells.
+ * Tunnels in tunnels: those whose routes lead into each other, which the packet
+ * itself tells, and those that a packet on its way in comes out of one by one.
  */
 #include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/skbuff.h>
 
 #include "xtun.h"
@@ -80,4 +82,99 @@ bool xtun_came_back(const struct xtun_cx *cx)
 	}
 	__skb_push(cx->skb, pulled);
 	return own;
+}
+
+/* May what an IP header is followed by be for a tunnel at all? */
+static bool xtun_nested_possible(const struct net *net,
+				 const struct sk_buff *skb, unsigned int at,
+				 __be16 proto)
+{
+	u8 family = proto == htons(ETH_P_IP) ? AF_INET : AF_INET6, buf;
+	const u8 *ipproto;
+
+	ipproto = skb_header_pointer(skb, at + (family == AF_INET ?
+				     offsetof(struct iphdr, protocol) :
+				     offsetof(struct ipv6hdr, nexthdr)),
+				     sizeof(buf), &buf);
+	if (!ipproto)
+		return false;
+	if (*ipproto == IPPROTO_UDP)
+		return xtun_udp_any(net, family);
+	return xtun_wire_by_ipproto(*ipproto) || *ipproto == NEXTHDR_DEST;
+}
+
+/*
+ * The tunnel that the IP packet at the data is for, if it is for one; leaves in
+ * @at where what it carries begins, and in @proto what that is.
+ */
+static const struct xtun_conf *xtun_nested_in(struct net *net,
+					      struct sk_buff *skb,
+					      unsigned int *at, __be16 *proto)
+{
+	u8 family = *proto == htons(ETH_P_IP) ? AF_INET : AF_INET6;
+	struct xtun_match match = { .net = net };
+	const struct xtun_wire *wire;
+	const struct xtun_conf *conf;
+	struct xtun_quote quote;
+	struct xtun_hdr h;
+
+	if (!xtun_route_quote(skb, family, &match, &quote) ||
+	    quote.at > skb->len)
+		return NULL;
+	swap(match.local, match.remote);
+	wire = xtun_wire_find(skb, quote.at, quote.ipproto, false, &match);
+	if (!wire || xtun_wire_parse(wire, skb, quote.at, skb->len - quote.at,
+				     quote.ipproto, &h))
+		return NULL;
+	conf = xtun_lookup(&match, &h, skb);
+	if (!conf || (wire->rest &&
+		      xtun_wire_rest(conf, skb, quote.at, skb->len - quote.at,
+				     false, &h)))
+		return NULL;
+	*at = quote.at + h.len;
+	*proto = h.proto;
+	if (h.payload == XTUN_PAYLOAD_ETH && pskb_may_pull(skb, *at + ETH_HLEN)) {
+		*proto = ((struct ethhdr *)(skb->data + *at))->h_proto;
+		*at += ETH_HLEN;
+	}
+	return conf;
+}
+
+/**
+ * xtun_too_deep() - would a received packet come out of too many tunnels?
+ * @skb: the packet, which has come out of one; pulled, else untouched
+ * @tun: that one
+ * @at: bytes from its data to an IP header, if @proto is IP
+ * @proto: ethertype of what is there
+ *
+ * Each of them is a way through the whole stack for one packet from the wire.
+ *
+ * Context: BH disabled, RCU.
+ * Return: whether it would.
+ */
+bool xtun_too_deep(struct sk_buff *skb, const struct xtun_dev *tun,
+		   unsigned int at, __be16 proto)
+{
+	struct net *net = dev_net(tun->dev);
+	struct net_device *dev = skb->dev;
+	const struct xtun_conf *conf;
+	unsigned int level = 0, pulled = 0;
+
+	while (level < XTUN_LOOP_LEVELS &&
+	       (proto == htons(ETH_P_IP) || proto == htons(ETH_P_IPV6)) &&
+	       xtun_nested_possible(net, skb, at, proto)) {
+		if (!pskb_may_pull(skb, at))
+			break;
+		__skb_pull(skb, at);
+		pulled += at;
+		conf = xtun_nested_in(net, skb, &at, &proto);
+		if (!conf)
+			break;
+		skb->dev = conf->tun->dev;
+		net = dev_net(skb->dev);
+		level++;
+	}
+	__skb_push(skb, pulled);
+	skb->dev = dev;
+	return level == XTUN_LOOP_LEVELS;
 }

@@ -4,7 +4,6 @@
  */
 #include <linux/in.h>
 #include <linux/module.h>
-#include <linux/random.h>
 #include <net/genetlink.h>
 #include <net/net_namespace.h>
 #include <net/rtnetlink.h>
@@ -66,7 +65,6 @@ static int __net_init xtun_net_init(struct net *net)
 
 	xn->net = net;
 	INIT_LIST_HEAD(&xn->tunnels);
-	get_random_bytes(xn->secret, sizeof(xn->secret));
 	spin_lock_init(&xn->event_rate.lock);
 	return xtun_mtu_net_init(xn);
 }

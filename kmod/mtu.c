@@ -6,6 +6,8 @@
 #include <linux/rtnetlink.h>
 #include <net/fib_notifier.h>
 #include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip_fib.h>
 #include <net/ipv6.h>
 #include <net/nexthop.h>
 
@@ -37,6 +39,25 @@ static int xtun_mtu_watch_fib(struct xtun_net *xn)
 	return 0;
 }
 
+/* What errors have told of a path holds as long as packets take that one. */
+static void xtun_mtu_follow_paths(struct xtun_dev *tun)
+{
+	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
+	union nf_inet_addr addr, *last = NULL;
+	struct xtun_peer peer;
+	struct xtun_path path;
+	int err;
+
+	if (!conf->ops || !(READ_ONCE(tun->watch) & XTUN_WATCH_PATH))
+		return;
+	while (xtun_peer_after(tun, last, &peer)) {
+		err = xtun_route_path(conf, &peer.addr, &path);
+		xtun_peer_moved(tun, &peer.addr, err ? NULL : &path.hop);
+		addr = peer.addr;
+		last = &addr;
+	}
+}
+
 static void xtun_mtu_work(struct work_struct *work)
 {
 	struct xtun_net *xn = container_of(to_delayed_work(work),
@@ -48,16 +69,68 @@ static void xtun_mtu_work(struct work_struct *work)
 
 	rtnl_lock();
 	list_for_each_entry(tun, &xn->tunnels, list) {
+		xtun_mtu_follow_paths(tun);
 		if (xtun_mtu_follow(tun))
 			xtun_notify(tun, XTUN_CMD_SET_NTF);
 	}
 	rtnl_unlock();
 }
 
+/* What a route leads to, of which an event tells that it comes, goes or changes. */
+static bool xtun_fib_prefix(unsigned long event,
+			    const struct fib_notifier_info *info,
+			    struct xtun_prefix *prefix)
+{
+	const struct fib6_entry_notifier_info *info6;
+	const struct fib_entry_notifier_info *info4;
+	union nf_inet_addr addr = {};
+
+	if (event != FIB_EVENT_ENTRY_REPLACE &&
+	    event != FIB_EVENT_ENTRY_APPEND && event != FIB_EVENT_ENTRY_DEL)
+		return false;
+	switch (info->family) {
+	case AF_INET:
+		info4 = container_of(info, struct fib_entry_notifier_info, info);
+		addr.ip = htonl(info4->dst);
+		xtun_prefix_fill(prefix, AF_INET, &addr, info4->dst_len);
+		return true;
+	case AF_INET6:
+		info6 = container_of(info, struct fib6_entry_notifier_info,
+				     info);
+		addr.in6 = info6->rt->fib6_dst.addr;
+		xtun_prefix_fill(prefix, AF_INET6, &addr,
+				 info6->rt->fib6_dst.plen);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What was learned of a path goes with its route, as it does in the kernel. */
+static void xtun_mtu_forget(const struct xtun_net *xn,
+			    const struct xtun_prefix *prefix)
+{
+	struct xtun_dev *tun;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(tun, &xn->tunnels, list) {
+		if (READ_ONCE(tun->watch) & XTUN_WATCH_PATH)
+			xtun_peer_rerouted(tun, rcu_dereference(tun->conf)->p.family,
+					   prefix);
+	}
+	rcu_read_unlock();
+}
+
 static int xtun_fib_event(struct notifier_block *nb, unsigned long event,
 			  void *info)
 {
-	xtun_mtu_later(container_of(nb, struct xtun_net, fib_nb));
+	struct xtun_net *xn = container_of(nb, struct xtun_net, fib_nb);
+	struct xtun_prefix prefix;
+
+	/* Routes that were there before are told of, too. */
+	if (READ_ONCE(xn->watching) && xtun_fib_prefix(event, info, &prefix))
+		xtun_mtu_forget(xn, &prefix);
+	xtun_mtu_later(xn);
 	return NOTIFY_DONE;
 }
 

@@ -68,14 +68,14 @@ static int xtun_put_route(struct sk_buff *skb, const struct xtun_known *known)
 
 	if (known->err)
 		return nla_put_u32(skb, XTUN_A_PATH_ERROR, -known->err);
-	if (nla_put_u32(skb, XTUN_A_PATH_LINK, path->link) ||
+	if (nla_put_u32(skb, XTUN_A_PATH_LINK, path->hop.link) ||
 	    nla_put_string(skb, XTUN_A_PATH_LINK_NAME, path->name))
 		return -EMSGSIZE;
 	if (path->loop)
 		return nla_put_flag(skb, XTUN_A_PATH_LOOP);
-	if (path->gateway_family &&
-	    xtun_put_addr(skb, XTUN_A_PATH_GATEWAY, &path->gateway,
-			  path->gateway_family))
+	if (path->hop.family &&
+	    xtun_put_addr(skb, XTUN_A_PATH_GATEWAY, &path->hop.gateway,
+			  path->hop.family))
 		return -EMSGSIZE;
 	return xtun_put_addr(skb, XTUN_A_PATH_SOURCE, &path->source,
 			     known->conf->p.family);

@@ -145,28 +145,135 @@ void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
 	spin_unlock(&tun->peers_lock);
 }
 
+/* Does a path MTU that was told still hold? */
+static bool xtun_peer_mtu_holds(const struct xtun_dev *tun,
+				const struct xtun_peer *peer)
+{
+	return READ_ONCE(peer->mtu_holds) &&
+	       time_before(jiffies, READ_ONCE(peer->mtu_until)) &&
+	       READ_ONCE(peer->mtu_genid) == fnhe_genid(tun->net);
+}
+
+/* The way out need not look for what no peer has. Under the lock. */
+static void xtun_peer_watch_path(struct xtun_dev *tun)
+{
+	const struct xtun_peer *peer;
+	u8 watch = tun->watch & ~XTUN_WATCH_PATH;
+
+	list_for_each_entry(peer, &tun->peers, list) {
+		if (xtun_peer_mtu_holds(tun, peer))
+			watch |= XTUN_WATCH_PATH;
+	}
+	WRITE_ONCE(tun->watch, watch);
+}
+
 /**
  * xtun_peer_mtu() - note who has told a path MTU
  * @tun: the tunnel
  * @addr: the peer
  * @from: who told it
- * @mtu: bytes of outer packet
+ * @mtu: bytes of outer packet, no more than what is in force
+ * @expires: jiffies for which it holds
+ * @hop: where packets to the peer go, as long as it holds
  *
  * Context: BH disabled.
  */
 void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
-		   const union nf_inet_addr *from, u32 mtu)
+		   const union nf_inet_addr *from, u32 mtu,
+		   unsigned long expires, const struct xtun_hop *hop)
 {
 	struct xtun_peer *peer;
 
 	spin_lock(&tun->peers_lock);
 	peer = xtun_peer_get(tun, addr);
 	if (peer) {
-		peer->mtu = mtu;
 		peer->mtu_from = *from;
 		peer->mtu_time = jiffies;
+		peer->hop = *hop;
+		WRITE_ONCE(peer->mtu, mtu);
+		WRITE_ONCE(peer->mtu_genid, fnhe_genid(tun->net));
+		WRITE_ONCE(peer->mtu_until, jiffies + expires);
+		WRITE_ONCE(peer->mtu_holds, true);
+		xtun_peer_watch_path(tun);
 	}
 	spin_unlock(&tun->peers_lock);
+}
+
+/**
+ * xtun_peer_path_mtu() - the path MTU to a peer that errors have told
+ * @tun: the tunnel
+ * @addr: the peer
+ * @expires: gets the seconds for which it holds; may be NULL
+ *
+ * Context: RCU.
+ * Return: bytes of outer packet, or 0 for none.
+ */
+u32 xtun_peer_path_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		       u32 *expires)
+{
+	const struct xtun_peer *peer;
+	u32 mtu = 0;
+
+	rcu_read_lock();
+	peer = xtun_peer_find(tun, addr);
+	if (peer && xtun_peer_mtu_holds(tun, peer)) {
+		mtu = READ_ONCE(peer->mtu);
+		if (expires)
+			*expires = DIV_ROUND_UP(READ_ONCE(peer->mtu_until) -
+						jiffies, HZ);
+	}
+	rcu_read_unlock();
+	return mtu;
+}
+
+/**
+ * xtun_peer_rerouted() - a route has changed: what was learned of paths is void
+ * @tun: the tunnel
+ * @family: AF_INET or AF_INET6, of its peers
+ * @prefix: what the route leads to
+ *
+ * Context: any but hard interrupt.
+ */
+void xtun_peer_rerouted(struct xtun_dev *tun, u8 family,
+			const struct xtun_prefix *prefix)
+{
+	struct xtun_peer *peer;
+
+	spin_lock_bh(&tun->peers_lock);
+	list_for_each_entry(peer, &tun->peers, list) {
+		if (xtun_prefix_has(prefix, family, &peer->addr))
+			WRITE_ONCE(peer->mtu_holds, false);
+	}
+	xtun_peer_watch_path(tun);
+	spin_unlock_bh(&tun->peers_lock);
+}
+
+static bool xtun_same_hop(const struct xtun_hop *one,
+			  const struct xtun_hop *other)
+{
+	return one->link == other->link && one->family == other->family &&
+	       nf_inet_addr_cmp(&one->gateway, &other->gateway);
+}
+
+/**
+ * xtun_peer_moved() - see whether what is known of a path is about this route
+ * @tun: the tunnel
+ * @addr: the peer
+ * @hop: where packets to it go now, or NULL for nowhere
+ *
+ * Context: BH enabled, does not sleep.
+ */
+void xtun_peer_moved(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		     const struct xtun_hop *hop)
+{
+	struct xtun_peer *peer;
+
+	spin_lock_bh(&tun->peers_lock);
+	peer = xtun_peer_find(tun, addr);
+	if (peer && peer->mtu_holds && (!hop || !xtun_same_hop(&peer->hop, hop)))
+		WRITE_ONCE(peer->mtu_holds, false);
+	xtun_peer_watch_path(tun);
+	spin_unlock_bh(&tun->peers_lock);
 }
 
 /**
@@ -330,5 +437,6 @@ void xtun_peer_forget(struct xtun_dev *tun)
 	list_for_each_entry_safe(peer, next, &tun->peers, list)
 		xtun_peer_free(tun, peer);
 	xtun_peer_unwatch(tun);
+	xtun_peer_watch_path(tun);
 	spin_unlock_bh(&tun->peers_lock);
 }

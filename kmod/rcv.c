@@ -129,17 +129,6 @@ static enum xtun_reason xtun_rx_seq(const struct xtun_conf *conf,
 	return XTUN_OK;
 }
 
-static bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
-			    const union nf_inet_addr *addr)
-{
-	if (prefix->family != family)
-		return false;
-	if (family == AF_INET)
-		return (addr->ip & prefix->mask.ip) == prefix->addr.ip;
-	return !ipv6_masked_addr_cmp(&addr->in6, &prefix->mask.in6,
-				     &prefix->addr.in6);
-}
-
 static bool xtun_allowed(const struct xtun_conf *conf, u8 family,
 			 const void *source)
 {
@@ -355,9 +344,13 @@ static enum xtun_reason xtun_rx_inner(struct sk_buff *skb,
 
 	proto = xtun_behind_tags(skb, &offset);
 	reason = xtun_rx_ecn(skb, outer_tos, offset, proto);
-	if (unlikely(conf->p.mss) && !reason)
+	if (reason)
+		return reason;
+	if (unlikely(xtun_too_deep(skb, tun, offset, proto)))
+		return XTUN_RX_NESTING;
+	if (unlikely(conf->p.mss))
 		xtun_mss_in(skb, conf, &peer, offset, proto);
-	return reason;
+	return XTUN_OK;
 }
 
 /**

@@ -31,34 +31,65 @@
 /* So often a route is looked up that is gone again at once. */
 #define XTUN_ROUTE_TRIES	8
 
-/* What packets inherit does not choose the route: one is cached. */
-static u8 xtun_route_tos(const struct xtun_conf *conf)
+/* What packets inherit chooses a route only where rules may look at it. */
+static u8 xtun_route_tos(const struct xtun_cx *cx)
 {
-	if (conf->p.tos == XTUN_TOS_INHERIT)
-		return 0;
-	return conf->p.family == AF_INET ? xtun_rt_tos(conf->p.tos) :
-					   conf->p.tos;
+	u8 tos = cx->conf->p.tos;
+
+	if (tos == XTUN_TOS_INHERIT)
+		tos = cx->by_packet ? cx->tos : 0;
+	return tos & INET_DSCP_MASK;
 }
 
-static struct dst_entry *xtun_lookup4(const struct xtun_conf *conf,
-				      union nf_inet_addr *saddr,
-				      const union nf_inet_addr *daddr)
+/* The ports, the key or the type that policies and rules may ask for. */
+static union flowi_uli xtun_route_uli(const struct xtun_cx *cx)
+{
+	const struct xtun_encap_ops *ops = cx->conf->ops;
+	union flowi_uli uli = cx->conf->uli;
+
+	if (!cx->by_packet)
+		return uli;
+	if (ops->wire->carrier->flow)
+		ops->wire->carrier->flow(cx, &uli);
+	if (ops->flow)
+		ops->flow(cx, &uli);
+	return uli;
+}
+
+/*
+ * The flow of outer packets: of this one, or of all that have its addresses. What
+ * IPv4 and IPv6 have in common.
+ */
+static void xtun_route_flow(const struct xtun_cx *cx, struct flowi_common *fl)
+{
+	const struct xtun_conf *conf = cx->conf;
+	u8 family = conf->p.family;
+
+	fl->flowic_oif = conf->p.link;
+	fl->flowic_mark = conf->p.fwmark;
+	fl->flowic_proto = conf->ipproto;
+	if (conf->ipproto)
+		return;
+	fl->flowic_proto = family == AF_INET ? IPPROTO_IPIP : IPPROTO_IPV6;
+	if (cx->by_packet)
+		fl->flowic_proto = xtun_ipproto(cx);
+}
+
+static struct dst_entry *xtun_lookup4(struct xtun_cx *cx)
 {
 	struct flowi4 fl4 = {
-		.daddr = daddr->ip,
-		.saddr = saddr->ip,
-		.flowi4_oif = conf->p.link,
-		.flowi4_mark = conf->p.fwmark,
-		.flowi4_proto = conf->ipproto ?: IPPROTO_IPIP,
-		.fl4_dport = htons(conf->dport),
+		.daddr = cx->daddr.ip,
+		.saddr = cx->saddr.ip,
+		.uli = xtun_route_uli(cx),
 	};
 	struct rtable *rt;
 
-	xtun_flowi4_set_tos(&fl4, xtun_route_tos(conf));
-	rt = ip_route_output_flow(conf->tun->net, &fl4, NULL);
+	xtun_route_flow(cx, &fl4.__fl_common);
+	xtun_flowi4_set_tos(&fl4, xtun_route_tos(cx));
+	rt = ip_route_output_flow(cx->tun->net, &fl4, NULL);
 	if (IS_ERR(rt))
 		return ERR_CAST(rt);
-	saddr->ip = fl4.saddr;
+	cx->saddr.ip = fl4.saddr;
 	return &rt->dst;
 }
 
@@ -81,42 +112,93 @@ static struct dst_entry *xtun_lookup6_strict(struct net *net,
 	return xfrm_lookup_route(net, dst, flowi6_to_flowi(fl6), NULL, 0);
 }
 
-static struct dst_entry *xtun_lookup6(const struct xtun_conf *conf,
-				      union nf_inet_addr *saddr,
-				      const union nf_inet_addr *daddr)
+static struct dst_entry *xtun_lookup6(struct xtun_cx *cx)
 {
 	struct flowi6 fl6 = {
-		.daddr = daddr->in6,
-		.saddr = saddr->in6,
-		.flowi6_oif = conf->p.link,
-		.flowi6_mark = conf->p.fwmark,
-		.flowi6_proto = conf->ipproto ?: IPPROTO_IPV6,
-		.fl6_dport = htons(conf->dport),
-		.flowlabel = ip6_make_flowinfo(xtun_route_tos(conf), 0),
+		.daddr = cx->daddr.in6,
+		.saddr = cx->saddr.in6,
+		.flowlabel = ip6_make_flowinfo(xtun_route_tos(cx), 0),
+		.uli = xtun_route_uli(cx),
 	};
+	struct net *net = cx->tun->net;
 	struct dst_entry *dst;
 
+	xtun_route_flow(cx, &fl6.__fl_common);
 	/* IPv4 routes look whether the source is ours; IPv6 ones do not. */
-	if (!ipv6_addr_any(&saddr->in6) &&
-	    !ipv6_chk_addr(conf->tun->net, &saddr->in6, NULL, 0))
+	if (!ipv6_addr_any(&fl6.saddr) &&
+	    !ipv6_chk_addr(net, &fl6.saddr, NULL, 0))
 		return ERR_PTR(-EADDRNOTAVAIL);
-	if (conf->p.link && !ipv6_addr_any(&saddr->in6))
-		return xtun_lookup6_strict(conf->tun->net, &fl6);
+	if (fl6.flowi6_oif && !ipv6_addr_any(&fl6.saddr))
+		return xtun_lookup6_strict(net, &fl6);
 
-	dst = ip6_dst_lookup_flow(conf->tun->net, NULL, &fl6, NULL);
+	dst = ip6_dst_lookup_flow(net, NULL, &fl6, NULL);
 	if (!IS_ERR(dst))
-		saddr->in6 = fl6.saddr;
+		cx->saddr.in6 = fl6.saddr;
 	return dst;
 }
 
-/* Look a route up. @saddr gets the source if it is not given. */
-static struct dst_entry *xtun_route_lookup(const struct xtun_conf *conf,
-					   union nf_inet_addr *saddr,
-					   const union nf_inet_addr *daddr)
+/* Look a route up. The packet gets the source if it has none. */
+static struct dst_entry *xtun_route_lookup(struct xtun_cx *cx)
 {
-	if (conf->p.family == AF_INET)
-		return xtun_lookup4(conf, saddr, daddr);
-	return xtun_lookup6(conf, saddr, daddr);
+	if (cx->conf->p.family == AF_INET)
+		return xtun_lookup4(cx);
+	return xtun_lookup6(cx);
+}
+
+/* What all packets of a tunnel to one peer have in common. */
+static struct xtun_cx xtun_route_any(const struct xtun_conf *conf,
+				     const union nf_inet_addr *peer)
+{
+	return (struct xtun_cx) {
+		.tun = conf->tun,
+		.conf = conf,
+		.saddr = conf->p.local,
+		.daddr = *peer,
+	};
+}
+
+/* Are there IPsec policies, or rules that look at ports? */
+static bool xtun_net_selects(const struct net *net, u8 family)
+{
+#ifdef CONFIG_XFRM
+	if (READ_ONCE(net->xfrm.policy_count[XFRM_POLICY_OUT]))
+		return true;
+#endif
+#ifdef CONFIG_IP_MULTIPLE_TABLES
+	if (family == AF_INET && READ_ONCE(net->ipv4.fib_rules_require_fldissect))
+		return true;
+#endif
+#ifdef CONFIG_IPV6_MULTIPLE_TABLES
+	if (family == AF_INET6 &&
+	    READ_ONCE(net->ipv6.fib6_rules_require_fldissect))
+		return true;
+#endif
+	return false;
+}
+
+/* Are there rules of the user's own, which may look at a DSCP? */
+static bool xtun_net_rules(const struct net *net, u8 family)
+{
+#ifdef CONFIG_IP_MULTIPLE_TABLES
+	if (family == AF_INET)
+		return READ_ONCE(net->ipv4.fib_has_custom_rules);
+#endif
+#ifdef CONFIG_IPV6_MULTIPLE_TABLES
+	if (family == AF_INET6)
+		return READ_ONCE(net->ipv6.fib6_has_custom_rules);
+#endif
+	return false;
+}
+
+/* May packets of one tunnel to one peer take different routes? */
+static bool xtun_route_by_packet(const struct xtun_cx *cx)
+{
+	const struct xtun_params *p = &cx->conf->p;
+
+	if (cx->conf->flows && xtun_net_selects(cx->tun->net, p->family))
+		return true;
+	return p->tos == XTUN_TOS_INHERIT && cx->tos & INET_DSCP_MASK &&
+	       xtun_net_rules(cx->tun->net, p->family);
 }
 
 static struct dst_entry *xtun_cache_get(struct xtun_cx *cx)
@@ -158,48 +240,133 @@ static bool xtun_mtu_gone(const struct dst_entry *dst, unsigned int mtu)
 	       (xtun_dst_gone(dst) || dst_xfrm(dst));
 }
 
+/* MTU of the route itself, or of its link, in bytes. */
+static unsigned int xtun_dst_link_mtu(const struct dst_entry *dst)
+{
+	const struct inet6_dev *idev;
+	unsigned int mtu;
+
+	if (dst->ops->family == AF_INET) {
+		mtu = dst_metric_raw(dst, RTAX_MTU) ?: READ_ONCE(dst->dev->mtu);
+	} else {
+		const struct rt6_info *rt6;
+		const struct fib6_info *f6i;
+
+		rt6 = container_of(dst, struct rt6_info, dst);
+		rcu_read_lock();
+		f6i = rcu_dereference(rt6->from);
+		mtu = f6i ? f6i->fib6_pmtu : 0;
+		idev = __in6_dev_get(dst->dev);
+		if (!mtu && idev)
+			mtu = READ_ONCE(idev->cnf.mtu6);
+		rcu_read_unlock();
+		mtu = mtu ?: READ_ONCE(dst->dev->mtu);
+	}
+	return mtu - lwtunnel_headroom(dst->lwtstate, mtu);
+}
+
+/*
+ * Has the kernel learned another path MTU for a route? It believes errors that
+ * quote any packet which this host might have sent, and all of its users share
+ * what one of them has caused.
+ */
+static bool xtun_dst_taught(const struct dst_entry *dst)
+{
+	/* What IPsec adds only its own route knows. */
+	if (dst_xfrm(dst))
+		return false;
+	if (dst->ops->family == AF_INET)
+		return container_of(dst, struct rtable, dst)->rt_pmtu;
+	return container_of(dst, struct rt6_info, dst)->rt6i_flags & RTF_CACHE;
+}
+
+/* MTU of a route without what the kernel has learned, in bytes. */
+static unsigned int xtun_dst_mtu(const struct dst_entry *dst)
+{
+	return likely(!xtun_dst_taught(dst)) ? dst_mtu(dst) :
+					       xtun_dst_link_mtu(dst);
+}
+
+/* The path MTU: that of the route, and what the tunnel itself has learned. */
+static unsigned int xtun_route_mtu(const struct xtun_cx *cx)
+{
+	unsigned int mtu = xtun_dst_mtu(cx->dst);
+
+	if (unlikely(READ_ONCE(cx->tun->watch) & XTUN_WATCH_PATH))
+		mtu = min_not_zero(mtu, xtun_peer_path_mtu(cx->tun, &cx->daddr,
+							   NULL));
+	return mtu;
+}
+
+/* What the sender is told of a route that there is none of. */
+static enum xtun_kind xtun_route_kind(int err)
+{
+	switch (err) {
+	case -ENETUNREACH:
+		return XTUN_KIND_NETWORK;
+	case -EACCES:
+	case -EPERM:
+		return XTUN_KIND_PROHIBITED;
+	default:
+		return XTUN_KIND_HOST;
+	}
+}
+
+/* IPsec policies that block say so; all else is a lack of a route. */
+static enum xtun_reason xtun_route_none(struct xtun_cx *cx, int err)
+{
+	cx->kind = xtun_route_kind(err);
+	return err == -EPERM ? XTUN_TX_FILTERED : XTUN_TX_NO_ROUTE;
+}
+
 /* Out of line: a cached route needs none of it. */
 static noinline enum xtun_reason xtun_route_find(struct xtun_cx *cx)
 {
 	const union nf_inet_addr saddr = cx->saddr;
 	unsigned int tries = XTUN_ROUTE_TRIES;
 
+	if (cx->by_packet)
+		cx->tag = xtun_flow_tag(cx);
 	do {
 		cx->saddr = saddr;
-		cx->dst = xtun_route_lookup(cx->conf, &cx->saddr, &cx->daddr);
+		cx->dst = xtun_route_lookup(cx);
 		if (IS_ERR(cx->dst))
-			return XTUN_TX_NO_ROUTE;
+			return xtun_route_none(cx, PTR_ERR(cx->dst));
 		if (cx->dst->dev == cx->tun->dev) {
 			dst_release(cx->dst);
+			cx->kind = XTUN_KIND_HOST;
 			return XTUN_TX_ROUTE_LOOP;
 		}
-		cx->mtu = dst_mtu(cx->dst);
+		cx->mtu = xtun_route_mtu(cx);
 		if (!xtun_dst_gone(cx->dst) &&
 		    !xtun_mtu_gone(cx->dst, cx->mtu)) {
-			if (cx->conf->one_path)
+			if (cx->conf->one_path && !cx->by_packet)
 				xtun_cache_set(cx);
 			return XTUN_OK;
 		}
 		dst_release(cx->dst);
 	} while (--tries);
-	return XTUN_TX_NO_ROUTE;
+	return xtun_route_none(cx, -EHOSTUNREACH);
 }
 
 /**
  * xtun_route_out() - find the route of an outer packet
- * @cx: packet with its peer; gets route, its MTU, and source
+ * @cx: packet with its peer; gets route, its MTU, and source, or with a reason
+ *	what its sender is told
  *
- * One route is cached; where addresses differ each packet's is looked up.
+ * One route is cached; where addresses differ each packet's is looked up, and
+ * where IPsec policies or rules ask for what differs between packets.
  *
  * Context: BH disabled.
  * Return: XTUN_OK with a reference in @cx->dst, else why there is none.
  */
 enum xtun_reason xtun_route_out(struct xtun_cx *cx)
 {
-	if (likely(cx->conf->one_path)) {
+	cx->by_packet = cx->skb && unlikely(xtun_route_by_packet(cx));
+	if (likely(cx->conf->one_path && !cx->by_packet)) {
 		cx->dst = xtun_cache_get(cx);
 		if (likely(cx->dst)) {
-			cx->mtu = dst_mtu(cx->dst);
+			cx->mtu = xtun_route_mtu(cx);
 			if (!xtun_mtu_gone(cx->dst, cx->mtu))
 				return XTUN_OK;
 			dst_release(cx->dst);
@@ -208,30 +375,6 @@ enum xtun_reason xtun_route_out(struct xtun_cx *cx)
 		}
 	}
 	return xtun_route_find(cx);
-}
-
-/* MTU of a route, without what was learned about the path. */
-static unsigned int xtun_dst_link_mtu(const struct dst_entry *dst)
-{
-	unsigned int mtu = 0;
-
-	/* What IPsec adds only its own route knows. */
-	if (dst_xfrm(dst))
-		return dst_mtu(dst);
-	if (dst->ops->family == AF_INET6) {
-		const struct rt6_info *rt6;
-		struct fib6_info *f6i;
-
-		rt6 = container_of(dst, struct rt6_info, dst);
-		rcu_read_lock();
-		f6i = rcu_dereference(rt6->from);
-		if (f6i)
-			mtu = f6i->fib6_pmtu;
-		rcu_read_unlock();
-	} else {
-		mtu = dst_metric_raw(dst, RTAX_MTU);
-	}
-	return mtu ?: READ_ONCE(dst->dev->mtu);
 }
 
 /**
@@ -266,22 +409,88 @@ static union nf_inet_addr xtun_quoted_peer(const struct sk_buff *skb, u8 family)
 	return peer;
 }
 
+/* The least MTU that is believed: net.ipv4.route.min_pmtu, RFC 8201 section 4. */
+static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
+{
+	if (conf->p.family == AF_INET6)
+		return IPV6_MIN_MTU;
+	return READ_ONCE(conf->tun->net->ipv4.ip_rt_min_pmtu);
+}
+
+/* So many jiffies a path MTU holds. */
+static unsigned long xtun_route_mtu_expires(const struct xtun_conf *conf)
+{
+	const struct net *net = conf->tun->net;
+
+	if (conf->p.family == AF_INET6)
+		return READ_ONCE(net->ipv6.sysctl.ip6_rt_mtu_expires);
+	return READ_ONCE(net->ipv4.ip_rt_mtu_expires);
+}
+
+/* Is a route's MTU locked, so that nothing is learned, and DF is not set? */
+static bool xtun_dst_locked(const struct dst_entry *dst)
+{
+	return dst->ops->family == AF_INET &&
+	       dst_metric_locked(dst, RTAX_MTU);
+}
+
+/**
+ * xtun_route_learn() - lower the path MTU to a peer
+ * @conf: the tunnel that has sent the quoted packet
+ * @peer: the peer
+ * @from: who says so
+ * @mtu: path MTU in bytes, as the error has it
+ *
+ * It holds for as long as the kernel keeps one, and for as long as packets take
+ * the same route.
+ *
+ * Context: BH disabled, RCU.
+ * Return: what is in force then, in bytes.
+ */
+u32 xtun_route_learn(const struct xtun_conf *conf,
+		     const union nf_inet_addr *peer,
+		     const union nf_inet_addr *from, u32 mtu)
+{
+	struct xtun_path path;
+
+	mtu = max(mtu, xtun_route_least_mtu(conf));
+	if (xtun_route_path(conf, peer, &path) || path.loop)
+		return mtu;
+	if (path.locked || mtu > path.mtu)
+		return path.mtu;
+	xtun_peer_mtu(conf->tun, peer, from, mtu,
+		      xtun_route_mtu_expires(conf), &path.hop);
+	return mtu;
+}
+
 /* The route that a tunnel's packets to a peer take now. */
 static struct dst_entry *xtun_route_now(const struct xtun_conf *conf,
 					const union nf_inet_addr *peer)
 {
-	union nf_inet_addr saddr = conf->p.local;
+	struct xtun_cx cx = xtun_route_any(conf, peer);
 
-	return xtun_route_lookup(conf, &saddr, peer);
+	return xtun_route_lookup(&cx);
 }
 
-/* Path MTU to a peer as it is now, or 0 when nothing is known. */
-static u32 xtun_route_mtu(const struct xtun_conf *conf,
-			  const union nf_inet_addr *peer)
+/**
+ * xtun_route_locked() - is the MTU of the route to a peer locked?
+ * @conf: a configured configuration
+ * @peer: the peer
+ *
+ * Context: BH disabled, RCU.
+ * Return: whether it is, so that outer packets may be fragmented on their way.
+ */
+bool xtun_route_locked(const struct xtun_conf *conf,
+		       const union nf_inet_addr *peer)
 {
-	struct xtun_path path;
+	struct dst_entry *dst = xtun_route_now(conf, peer);
+	bool locked;
 
-	return xtun_route_path(conf, peer, &path) ? 0 : path.mtu;
+	if (IS_ERR(dst))
+		return false;
+	locked = xtun_dst_locked(dst);
+	dst_release(dst);
+	return locked;
 }
 
 /*
@@ -293,6 +502,7 @@ static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
 					    const struct sk_buff *skb)
 {
 	struct sk_buff *copy = skb_copy(skb, GFP_ATOMIC);
+	u8 tos = conf->p.tos == XTUN_TOS_INHERIT ? 0 : conf->p.tos;
 	struct iphdr *iph;
 
 	if (!copy)
@@ -301,69 +511,11 @@ static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
 	if (conf->p.family == AF_INET) {
 		iph = (struct iphdr *)copy->data;
 		iph->saddr = conf->p.local.ip;
-		iph->tos = xtun_route_tos(conf);
+		iph->tos = tos;
 	} else {
-		ipv6_change_dsfield((struct ipv6hdr *)copy->data, 0,
-				    xtun_route_tos(conf));
+		ipv6_change_dsfield((struct ipv6hdr *)copy->data, 0, tos);
 	}
 	return copy;
-}
-
-static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
-{
-	if (conf->p.family == AF_INET6)
-		return IPV6_MIN_MTU;
-	return READ_ONCE(conf->tun->net->ipv4.ip_rt_min_pmtu);
-}
-
-/* False when the route was gone, so that nobody has learned anything. */
-static bool xtun_route_lower(const struct xtun_conf *conf,
-			     struct sk_buff *error, u32 mtu)
-{
-	union nf_inet_addr peer = xtun_quoted_peer(error, conf->p.family);
-	struct dst_entry *dst = xtun_route_now(conf, &peer);
-	bool gone;
-
-	if (IS_ERR(dst))
-		return true;
-	error->dev = dst->dev;
-	if (!xtun_dst_gone(dst))
-		dst->ops->update_pmtu(dst, NULL, error, mtu, false);
-	gone = xtun_dst_gone(dst);
-	dst_release(dst);
-	return !gone;
-}
-
-/**
- * xtun_route_learn() - lower the path MTU to a peer
- * @conf: the tunnel that has sent the quoted packet
- * @skb: an ICMP error, its data at the quoted outer header
- * @mtu: path MTU in bytes, as the error has it
- *
- * The kernel's route exceptions hold it, with their expiry. The route to correct
- * is the one that this tunnel takes; ipv4_update_pmtu() knows of no mark,
- * ip6_update_pmtu() does not insist on the device.
- *
- * Context: BH disabled, RCU.
- * Return: what is in force then, but no more than @mtu, nor that if less than the
- * least that is believed (RFC 8201 section 4, and net.ipv4.route.min_pmtu).
- */
-u32 xtun_route_learn(const struct xtun_conf *conf, const struct sk_buff *skb,
-		     u32 mtu)
-{
-	union nf_inet_addr peer = xtun_quoted_peer(skb, conf->p.family);
-	unsigned int tries = XTUN_ROUTE_TRIES;
-	struct sk_buff *error;
-
-	mtu = max(mtu, xtun_route_least_mtu(conf));
-	error = xtun_error_as_routed(conf, skb);
-	if (!error)
-		return mtu;
-	skb_reset_network_header(error);
-	while (tries-- && !xtun_route_lower(conf, error, mtu))
-		;
-	consume_skb(error);
-	return min_not_zero(mtu, xtun_route_mtu(conf, &peer));
 }
 
 /* ipv4_redirect() knows of no mark. */
@@ -423,6 +575,8 @@ static u8 xtun_ttl_out(const struct xtun_cx *cx)
  * xtun_route_df() - DF of an outer IPv4 packet that need not be fragmented
  * @cx: the inner packet, classified
  *
+ * On a route whose MTU is locked nothing has it, xtun_route_locked() tells.
+ *
  * Context: any.
  * Return: IP_DF in network order, or 0.
  */
@@ -457,7 +611,8 @@ static u16 xtun_unique_id(const struct xtun_cx *cx)
  */
 static void xtun_ident4(struct xtun_cx *cx)
 {
-	cx->df_out = cx->outer_frag ? 0 : xtun_route_df(cx);
+	cx->df_out = cx->outer_frag || xtun_dst_locked(cx->dst) ?
+		     0 : xtun_route_df(cx);
 	cx->ident = cx->df_out ? XTUN_IDENT_VALID | cx->tag.id :
 				 XTUN_IDENT_VALID | XTUN_IDENT_UNIQUE |
 				 xtun_unique_id(cx);
@@ -494,6 +649,13 @@ void xtun_route_ident(struct xtun_cx *cx)
 		xtun_ident6(cx);
 }
 
+/* Fragments are as long as what the tunnel knows of the path. IPsec sees to its own. */
+static u16 xtun_frag_max(const struct xtun_cx *cx)
+{
+	return cx->outer_frag && !dst_xfrm(cx->dst) ?
+	       min_t(unsigned int, cx->mtu, U16_MAX) : 0;
+}
+
 static void xtun_push4(struct xtun_cx *cx)
 {
 	struct sk_buff *skb = cx->skb;
@@ -502,6 +664,7 @@ static void xtun_push4(struct xtun_cx *cx)
 	iph = skb_push(skb, sizeof(*iph));
 	skb_reset_network_header(skb);
 	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
+	IPCB(skb)->frag_max_size = xtun_frag_max(cx);
 
 	iph->version = 4;
 	iph->ihl = sizeof(*iph) / 4;
@@ -523,12 +686,95 @@ static void xtun_push6(struct xtun_cx *cx)
 	ip6h = skb_push(skb, sizeof(*ip6h));
 	skb_reset_network_header(skb);
 	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
+	IP6CB(skb)->frag_max_size = xtun_frag_max(cx);
 
 	ip6_flow_hdr(ip6h, xtun_tos_out(cx), cx->flowlabel);
 	ip6h->nexthdr = nexthdr;
 	ip6h->hop_limit = xtun_ttl_out(cx);
 	ip6h->saddr = cx->saddr.in6;
 	ip6h->daddr = cx->daddr.in6;
+}
+
+/* A copy of a route for one packet, without what the kernel has learned. */
+static struct dst_entry *xtun_untaught4(const struct dst_entry *dst)
+{
+	const struct rtable *rt = container_of(dst, struct rtable, dst);
+	struct rtable *copy;
+
+	copy = rt_dst_alloc(dst->dev, rt->rt_flags, rt->rt_type, true);
+	if (!copy)
+		return NULL;
+	copy->rt_uses_gateway = rt->rt_uses_gateway;
+	copy->rt_gw_family = rt->rt_gw_family;
+	if (rt->rt_gw_family == AF_INET6)
+		copy->rt_gw6 = rt->rt_gw6;
+	else
+		copy->rt_gw4 = rt->rt_gw4;
+	return &copy->dst;
+}
+
+static struct dst_entry *xtun_untaught6(const struct dst_entry *dst)
+{
+	const struct rt6_info *rt6 = container_of(dst, struct rt6_info, dst);
+	struct rt6_info *copy;
+
+	copy = ip6_dst_alloc(dev_net(dst->dev), dst->dev, 0);
+	if (!copy)
+		return NULL;
+	copy->rt6i_idev = in6_dev_get(dst->dev);
+	if (!copy->rt6i_idev) {
+		dst_release(&copy->dst);
+		return NULL;
+	}
+	copy->rt6i_flags = rt6->rt6i_flags & RTF_GATEWAY;
+	copy->rt6i_gateway = rt6->rt6i_gateway;
+	copy->rt6i_dst = rt6->rt6i_dst;
+	return &copy->dst;
+}
+
+/*
+ * The IP stack would refuse, or cut, what is longer than the path MTU that it has
+ * learned, from whomever. So a packet that the tunnel knows to fit gets a route
+ * that has none.
+ */
+static void xtun_dst_unteach(struct xtun_cx *cx)
+{
+	unsigned int mtu = dst_mtu(cx->dst);
+	struct dst_entry *copy;
+
+	if (skb_is_gso(cx->skb) ? skb_gso_validate_network_len(cx->skb, mtu) :
+				  cx->skb->len <= mtu)
+		return;
+	copy = cx->conf->p.family == AF_INET ? xtun_untaught4(cx->dst) :
+					       xtun_untaught6(cx->dst);
+	if (!copy)
+		return;
+	copy->output = cx->dst->output;
+	copy->lwtstate = lwtstate_get(cx->dst->lwtstate);
+	dst_release(cx->dst);
+	cx->dst = copy;
+}
+
+/* Does this netns look at packets that it sends? */
+static bool xtun_net_hooked(const struct net *net, u8 family)
+{
+	struct nf_hook_entries __rcu * const *hooks;
+
+	hooks = family == AF_INET ? net->nf.hooks_ipv4 : net->nf.hooks_ipv6;
+	return rcu_access_pointer(hooks[NF_INET_LOCAL_OUT]) ||
+	       rcu_access_pointer(hooks[NF_INET_POST_ROUTING]);
+}
+
+/**
+ * xtun_route_filtered() - may a filter refuse a packet whose sender is told?
+ * @cx: the packet
+ *
+ * Context: RCU.
+ * Return: whether it may.
+ */
+bool xtun_route_filtered(const struct xtun_cx *cx)
+{
+	return cx->routed && xtun_net_hooked(cx->tun->net, cx->conf->p.family);
 }
 
 /**
@@ -553,6 +799,8 @@ int xtun_route_send(struct xtun_cx *cx)
 		xtun_push4(cx);
 	else
 		xtun_push6(cx);
+	if (unlikely(xtun_dst_taught(cx->dst)))
+		xtun_dst_unteach(cx);
 
 	skb_clear_hash_if_not_l4(skb);
 	skb_scrub_packet(skb, !net_eq(net, dev_net(cx->tun->dev)));
@@ -911,62 +1159,52 @@ bool xtun_route_quote(struct sk_buff *skb, u8 family, struct xtun_match *match,
 }
 
 /* The gateway of an IPv4 route may be IPv6 (RFC 5549). */
-static void xtun_path_fill_gateway(struct xtun_path *path,
-				   const struct dst_entry *dst)
+static struct xtun_hop xtun_dst_hop(const struct dst_entry *dst)
 {
+	struct xtun_hop hop = { .link = dst->dev->ifindex };
+
 	if (dst->ops->family == AF_INET6) {
 		const struct rt6_info *rt6;
 
 		rt6 = container_of(dst, struct rt6_info, dst);
 		if (rt6->rt6i_flags & RTF_GATEWAY) {
-			path->gateway_family = AF_INET6;
-			path->gateway.in6 = rt6->rt6i_gateway;
+			hop.family = AF_INET6;
+			hop.gateway.in6 = rt6->rt6i_gateway;
 		}
 	} else {
 		const struct rtable *rt = container_of(dst, struct rtable, dst);
 
-		path->gateway_family = rt->rt_gw_family;
+		hop.family = rt->rt_gw_family;
 		if (rt->rt_gw_family == AF_INET6)
-			path->gateway.in6 = rt->rt_gw6;
+			hop.gateway.in6 = rt->rt_gw6;
 		else
-			path->gateway.ip = rt->rt_gw4;
+			hop.gateway.ip = rt->rt_gw4;
 	}
-}
-
-static void xtun_path_fill_mtu(struct xtun_path *path,
-			       const struct dst_entry *dst)
-{
-	unsigned long now = jiffies, expires = READ_ONCE(dst->expires);
-
-	path->link_mtu = xtun_dst_link_mtu(dst);
-	path->mtu = dst_mtu(dst);
-	/* A redirect expires as well, and has no MTU. */
-	if (path->mtu < path->link_mtu && expires && time_before(now, expires))
-		path->expires = DIV_ROUND_UP(expires - now, HZ);
+	return hop;
 }
 
 static int xtun_path_read(const struct xtun_conf *conf,
 			  const union nf_inet_addr *peer,
 			  struct xtun_path *path)
 {
-	struct dst_entry *dst;
+	struct xtun_cx cx = xtun_route_any(conf, peer);
+	struct dst_entry *dst = xtun_route_lookup(&cx);
 	bool gone;
 
 	memset(path, 0, sizeof(*path));
-	path->source = conf->p.local;
-	dst = xtun_route_lookup(conf, &path->source, peer);
+	path->source = cx.saddr;
 	if (IS_ERR(dst))
 		return PTR_ERR(dst);
 
-	path->link = dst->dev->ifindex;
 	strscpy(path->name, dst->dev->name, sizeof(path->name));
+	path->hop = xtun_dst_hop(dst);
 	path->loop = dst->dev == conf->tun->dev;
 	if (!path->loop) {
-		xtun_path_fill_gateway(path, dst);
-		xtun_path_fill_mtu(path, dst);
+		path->locked = xtun_dst_locked(dst);
+		path->link_mtu = xtun_dst_mtu(dst);
 	}
 	gone = xtun_dst_gone(dst) ||
-	       (!path->loop && xtun_mtu_gone(dst, path->mtu));
+	       (!path->loop && xtun_mtu_gone(dst, path->link_mtu));
 	dst_release(dst);
 	return gone ? -EAGAIN : 0;
 }
@@ -977,6 +1215,9 @@ static int xtun_path_read(const struct xtun_conf *conf,
  * @peer: the peer
  * @path: gets what there is
  *
+ * Where IPsec policies or rules ask for what differs between packets, it is the
+ * route of those that they do not ask for.
+ *
  * Context: RTNL or RCU, does not sleep.
  * Return: 0, or the negative error of the lookup.
  */
@@ -984,10 +1225,20 @@ int xtun_route_path(const struct xtun_conf *conf,
 		    const union nf_inet_addr *peer, struct xtun_path *path)
 {
 	unsigned int tries = XTUN_ROUTE_TRIES;
+	u32 learned;
 	int err;
 
 	do
 		err = xtun_path_read(conf, peer, path);
 	while (err == -EAGAIN && --tries);
-	return err;
+	if (err || path->loop)
+		return err;
+
+	path->mtu = path->link_mtu;
+	learned = xtun_peer_path_mtu(conf->tun, peer, &path->expires);
+	if (learned && learned < path->mtu)
+		path->mtu = learned;
+	else
+		path->expires = 0;
+	return 0;
 }

@@ -395,14 +395,14 @@ enum xtun_kind xtun_told_kind(const struct xtun_conf *conf, enum xtun_kind kind)
  *
  * Context: BH disabled.
  * Return: false when he may not be told (RFC 1122 section 3.2.2, RFC 4443
- * section 2.4 e).
+ * section 2.4 e, and whoever has not sent it into this tunnel).
  */
 bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
 {
 	const struct xtun_told_as *as;
 	bool in_frame;
 
-	if (xtun_mute(cx))
+	if (!cx->routed || xtun_mute(cx))
 		return false;
 	in_frame = xtun_in_frame(cx);
 	if (in_frame ? xtun_mute_frame(cx) : xtun_mute_routed(cx))
@@ -438,6 +438,50 @@ static void xtun_teach_local(const struct xtun_cx *cx, u32 mtu)
 }
 
 /**
+ * xtun_drop_told() - drop an inner packet, and tell its sender why
+ * @cx: the packet, consumed, classified, its network header the inner one
+ * @reason: what it is counted as
+ * @kind: what its sender is told, if he may be told anything
+ *
+ * Context: BH disabled.
+ * Return: always -EINVAL.
+ */
+int xtun_drop_told(const struct xtun_cx *cx, enum xtun_reason reason,
+		   enum xtun_kind kind)
+{
+	xtun_tell(cx, kind, 0);
+	return xtun_drop(cx->tun, cx->skb, reason);
+}
+
+/**
+ * xtun_tell_kept() - tell the sender of an inner packet that is gone
+ * @cx: what is known of it, without the packet itself
+ * @data: the beginning of its payload
+ * @len: bytes of that
+ * @kind: what its sender is told, if he may be told anything
+ *
+ * Context: BH disabled.
+ */
+void xtun_tell_kept(const struct xtun_cx *cx, const void *data,
+		    unsigned int len, enum xtun_kind kind)
+{
+	struct xtun_cx kept = *cx;
+
+	if (!cx->routed || len < cx->l3_off + sizeof(struct iphdr))
+		return;
+	kept.skb = alloc_skb(len, GFP_ATOMIC);
+	if (!kept.skb)
+		return;
+	skb_put_data(kept.skb, data, len);
+	kept.skb->dev = cx->tun->dev;
+	kept.skb->protocol = cx->proto;
+	skb_reset_mac_header(kept.skb);
+	skb_set_network_header(kept.skb, cx->l3_off);
+	xtun_tell(&kept, kind, 0);
+	consume_skb(kept.skb);
+}
+
+/**
  * xtun_drop_too_big() - drop an inner packet that does not fit; tell its sender
  * @cx: an IP packet, consumed; the route stays
  * @mtu: what fits, in bytes of inner IP packet
@@ -465,6 +509,7 @@ int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu)
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset)
 {
 	xtun_have_transport(cx->skb);
-	icmpv6_ndo_send(cx->skb, ICMPV6_PARAMPROB, ICMPV6_HDR_FIELD, offset);
+	if (cx->routed)
+		icmpv6_ndo_send(cx->skb, ICMPV6_PARAMPROB, ICMPV6_HDR_FIELD, offset);
 	return xtun_drop(cx->tun, cx->skb, XTUN_TX_ENCAP_LIMIT);
 }

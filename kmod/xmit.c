@@ -3,7 +3,6 @@
  * The way out: classify the inner packet, choose peer and route, make it fit,
  * put the headers before it, send.
  */
-#include <linux/bottom_half.h>
 #include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -16,6 +15,11 @@
 #include <net/route.h>
 
 #include "xtun.h"
+
+/* Ethernet header with tags, IPv4 header with options or IPv6 header with some
+ * extension headers, and 8 bytes.
+ */
+#define XTUN_KEPT_MAX		128
 
 static int xtun_tx_one(struct xtun_cx *cx);
 
@@ -204,7 +208,7 @@ static int xtun_tx_peer(struct xtun_cx *cx)
 	cx->daddr = cx->conf->p.remote;
 	if (likely(xtun_tx_find_peer(cx)))
 		return 0;
-	return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_PEER);
+	return xtun_drop_told(cx, XTUN_TX_NO_PEER, XTUN_KIND_HOST);
 }
 
 static void xtun_tell_loop(struct xtun_dev *tun)
@@ -223,12 +227,40 @@ static int xtun_tx_route(struct xtun_cx *cx)
 	if (unlikely(cx->nested && !reason && xtun_came_back(cx))) {
 		dst_release(cx->dst);
 		reason = XTUN_TX_ROUTE_LOOP;
+		cx->kind = XTUN_KIND_HOST;
 	}
 	if (likely(!reason))
 		return 0;
 	if (reason == XTUN_TX_ROUTE_LOOP)
 		xtun_tell_loop(cx->tun);
-	return xtun_drop(cx->tun, cx->skb, reason);
+	return xtun_drop_told(cx, reason, cx->kind);
+}
+
+/*
+ * Every tunnel that a packet enters on its way out takes stack, and so does what
+ * lies between two: the kernel counts them all for its own tunnels.
+ */
+static int xtun_tx_depth(const struct xtun_cx *cx)
+{
+	if (likely(dev_recursion_level() <= IP_TUNNEL_RECURSION_LIMIT))
+		return 0;
+	return xtun_drop_told(cx, XTUN_TX_NESTING, XTUN_KIND_HOST);
+}
+
+/*
+ * Has a route of this host, or a bridge, led the packet here? What tc mirrors or
+ * redirects, and what a packet socket sends, was not meant for this tunnel by its
+ * sender.
+ */
+static bool xtun_tx_routed(const struct sk_buff *skb, struct net_device *dev)
+{
+	const struct dst_entry *dst = skb_valid_dst(skb) ? skb_dst(skb) : NULL;
+
+	if (likely(dst && dst->dev == dev))
+		return true;
+	if (list_empty(&dev->adj_list.upper))
+		return false;
+	return !dst || netdev_has_upper_dev_all_rcu(dev, dst->dev);
 }
 
 /* Bytes of inner packet, from the data on, that fit into the path. */
@@ -378,6 +410,15 @@ static int xtun_tx_fragment(struct xtun_cx *cx, unsigned int limit)
 	return xtun_tx_list(cx, list);
 }
 
+/* The IP stack cuts what does not fit, but segments by what it knows of the path. */
+static int xtun_tx_outer_fragments(struct xtun_cx *cx)
+{
+	if (skb_is_gso(cx->skb))
+		return xtun_tx_segment(cx);
+	cx->outer_frag = true;
+	return 0;
+}
+
 static int xtun_tx_too_big_v4(struct xtun_cx *cx, unsigned int limit)
 {
 	if (cx->df)
@@ -386,8 +427,7 @@ static int xtun_tx_too_big_v4(struct xtun_cx *cx, unsigned int limit)
 
 	switch (cx->conf->p.frag) {
 	case XTUN_FRAG_OUTER:
-		cx->outer_frag = true;
-		return 0;
+		return xtun_tx_outer_fragments(cx);
 	case XTUN_FRAG_NEVER:
 		return xtun_drop(cx->tun, cx->skb, XTUN_TX_FRAG_NEVER);
 	default:
@@ -400,10 +440,8 @@ static int xtun_tx_too_big_v6(struct xtun_cx *cx, unsigned int limit)
 {
 	if (limit < cx->l3_off + IPV6_MIN_MTU) {
 		limit = cx->l3_off + IPV6_MIN_MTU;
-		if (xtun_tx_fits(cx, limit)) {
-			cx->outer_frag = true;
-			return 0;
-		}
+		if (xtun_tx_fits(cx, limit))
+			return xtun_tx_outer_fragments(cx);
 	}
 	return xtun_drop_too_big(cx, limit - cx->l3_off);
 }
@@ -414,10 +452,8 @@ static int xtun_tx_too_big(struct xtun_cx *cx, unsigned int limit)
 		return xtun_tx_too_big_v4(cx, limit);
 	if (cx->proto == htons(ETH_P_IPV6))
 		return xtun_tx_too_big_v6(cx, limit);
-	if (cx->conf->p.frag == XTUN_FRAG_OUTER) {
-		cx->outer_frag = true;
-		return 0;
-	}
+	if (cx->conf->p.frag == XTUN_FRAG_OUTER)
+		return xtun_tx_outer_fragments(cx);
 	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
 }
 
@@ -466,12 +502,11 @@ static void xtun_tx_identify(struct xtun_cx *cx)
 {
 	struct xtun_dev *tun = cx->tun;
 
-	cx->tag = xtun_flow_tag(tun->net, cx->skb, cx->proto, cx->l3_off);
-	cx->ipproto = cx->conf->ipproto;
-	if (!cx->ipproto)
-		cx->ipproto = cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP :
-							     IPPROTO_IPV6;
+	cx->tag = xtun_flow_tag(cx);
+	cx->ipproto = xtun_ipproto(cx);
 	xtun_route_ident(cx);
+	if (unlikely(!cx->routed && cx->ident))
+		cx->ident |= XTUN_IDENT_STRAY;
 	if (unlikely(__this_cpu_read(tun->pcpu->noted) != (u32)jiffies ||
 		     READ_ONCE(tun->watch) & XTUN_WATCH_MEMORY))
 		xtun_memory_note(cx);
@@ -494,15 +529,31 @@ static int xtun_tx_send(struct xtun_cx *cx)
 		return err;
 	}
 
-	if (xtun_bh_excludes())
-		__this_cpu_inc(pcpu->sending);
+	dev_xmit_recursion_inc();
 	err = xtun_route_send(cx);
-	if (xtun_bh_excludes())
-		__this_cpu_dec(pcpu->sending);
+	dev_xmit_recursion_dec();
 	if (unlikely(err))
 		xtun_count(cx->tun, xtun_tx_refusal(err));
 	else
 		xtun_alive_now(&pcpu->alive.sent);
+	return err;
+}
+
+/*
+ * A filter may refuse the outer packet. Then the inner one is gone, and its sender
+ * can be told only by what was kept of it.
+ */
+static noinline int xtun_tx_send_kept(struct xtun_cx *cx)
+{
+	u8 kept[XTUN_KEPT_MAX];
+	unsigned int len = min_t(unsigned int, cx->skb->len, sizeof(kept));
+	int err;
+
+	if (skb_copy_bits(cx->skb, 0, kept, len))
+		len = 0;
+	err = xtun_tx_send(cx);
+	if (err == -EPERM && len)
+		xtun_tell_kept(cx, kept, len, XTUN_KIND_PROHIBITED);
 	return err;
 }
 
@@ -520,7 +571,8 @@ static int xtun_tx_one(struct xtun_cx *cx)
 
 	len = cx->skb->len;
 	xtun_tx_identify(cx);
-	err = xtun_tx_send(cx);
+	err = unlikely(xtun_route_filtered(cx)) ? xtun_tx_send_kept(cx) :
+						  xtun_tx_send(cx);
 	if (!err)
 		dev_sw_netstats_tx_add(cx->tun->dev, 1, len);
 	return err;
@@ -547,8 +599,8 @@ static void xtun_tx(struct xtun_cx *cx)
 
 	cx->encaplimit = cx->conf->p.encaplimit;
 	cx->overhead = cx->conf->overhead;
-	if (xtun_tx_classify(cx) || xtun_encaplimit_out(cx) ||
-	    xtun_tx_peer(cx) || xtun_tx_route(cx))
+	if (xtun_tx_classify(cx) || xtun_tx_depth(cx) ||
+	    xtun_encaplimit_out(cx) || xtun_tx_peer(cx) || xtun_tx_route(cx))
 		return;
 	if (unlikely(READ_ONCE(cx->tun->watch) & XTUN_WATCH_PEERS))
 		xtun_tx_watched(cx);
@@ -560,10 +612,6 @@ static void xtun_tx(struct xtun_cx *cx)
  * @skb: inner packet, consumed
  * @dev: the tunnel's device
  *
- * A packet that comes while this CPU is sending one for the same tunnel is the
- * outer packet of that one, come back, if need be through other tunnels. Where
- * another task may be at it on this CPU, only the packet can tell.
- *
  * Context: BH disabled.
  * Return: always NETDEV_TX_OK.
  */
@@ -574,15 +622,10 @@ netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev)
 		.skb = skb,
 		.tun = tun,
 		.conf = rcu_dereference_bh(tun->conf),
+		.routed = xtun_tx_routed(skb, dev),
 	};
 
-	if (xtun_bh_excludes() &&
-	    unlikely(__this_cpu_read(tun->pcpu->sending))) {
-		xtun_tell_loop(tun);
-		xtun_drop(tun, skb, XTUN_TX_ROUTE_LOOP);
-	} else {
-		xtun_tx(&cx);
-	}
+	xtun_tx(&cx);
 	return NETDEV_TX_OK;
 }
 
@@ -601,7 +644,6 @@ void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf)
 		.skb = alloc_skb(LL_MAX_HEADER + conf->overhead, GFP_ATOMIC),
 		.tun = tun,
 		.conf = conf,
-		.ipproto = conf->ipproto,
 		.encaplimit = conf->p.encaplimit,
 		.overhead = conf->overhead,
 	};
@@ -611,6 +653,7 @@ void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf)
 		return;
 	}
 	skb_reserve(cx.skb, LL_MAX_HEADER + conf->overhead);
+	cx.ipproto = xtun_ipproto(&cx);
 	cx.skb->dev = tun->dev;
 	if (xtun_tx_peer(&cx) || xtun_tx_route(&cx))
 		return;

@@ -11,10 +11,12 @@
 #include <linux/netfilter.h>
 #include <linux/rhashtable.h>
 #include <linux/seqlock.h>
+#include <linux/siphash.h>
 #include <linux/skbuff.h>
 #include <linux/u64_stats_sync.h>
 #include <linux/workqueue.h>
 #include <net/dst_cache.h>
+#include <net/flow.h>
 #include <net/gro_cells.h>
 #include <net/inetpeer.h>
 #include <net/netns/generic.h>
@@ -38,9 +40,6 @@
 
 /* Tags of a frame that are looked behind. */
 #define XTUN_VLAN_TAGS_MAX	2
-
-/* Words of secret that xtun_flow_tag() needs: one for each 32 bits of input. */
-#define XTUN_TAG_WORDS		12
 
 struct xtun_dev;
 struct xtun_conf;
@@ -254,6 +253,9 @@ struct xtun_params {
  * @dport: destination port in host order, 0 without ports
  * @sport: first source port in host order
  * @sports: how many source ports there are
+ * @uli: ports, key or type of its packets, as policies and rules ask for them; 0
+ *	where they differ between packets
+ * @flows: they do, or the protocol number does
  * @encap_hdr: the carrier's and the encapsulation's header, but for what changes
  *	with a packet
  * @dst_cache: outer route
@@ -276,6 +278,8 @@ struct xtun_conf {
 	u16 dport;
 	u16 sport;
 	u32 sports;
+	union flowi_uli uli;
+	bool flows;
 	u8 encap_hdr[XTUN_ENCAP_HDR_MAX] __aligned(4);
 	struct dst_cache dst_cache;
 	struct xtun_params p;
@@ -298,16 +302,26 @@ struct xtun_alive {
  * struct xtun_pcpu - what a tunnel keeps for each CPU
  * @syncp: for @drops on 32 bits
  * @drops: packets not delivered, by reason
- * @sending: this CPU is sending an outer packet
  * @noted: jiffy in which it last put a packet into the memory
  * @alive: the last packets that it took and sent
  */
 struct xtun_pcpu {
 	struct u64_stats_sync syncp;
 	u64_stats_t drops[XTUN_REASONS];
-	unsigned int sending;
 	unsigned int noted;
 	struct xtun_alive alive;
+};
+
+/**
+ * struct xtun_hop - where packets to a peer go first
+ * @link: ifindex of the device that the route leads out of
+ * @family: of @gateway: AF_INET, AF_INET6, or 0 when the peer is on the link
+ * @gateway: next hop
+ */
+struct xtun_hop {
+	int link;
+	u8 family;
+	union nf_inet_addr gateway;
 };
 
 /**
@@ -320,6 +334,10 @@ struct xtun_pcpu {
  *	than was in force, 0 for none
  * @mtu_from: who told it
  * @mtu_time: when, in jiffies
+ * @mtu_holds: it is in force, to @mtu_until
+ * @mtu_until: in jiffies
+ * @mtu_genid: fnhe_genid() of the underlay when it was told
+ * @hop: where packets went when it was told
  * @errors: ICMP errors that were believed
  * @err_from: who sent the last one
  * @err_time: when, in jiffies
@@ -339,6 +357,10 @@ struct xtun_peer {
 	u32 mtu;
 	union nf_inet_addr mtu_from;
 	unsigned long mtu_time;
+	bool mtu_holds;
+	unsigned long mtu_until;
+	int mtu_genid;
+	struct xtun_hop hop;
 	u64 errors;
 	union nf_inet_addr err_from;
 	unsigned long err_time;
@@ -352,11 +374,10 @@ struct xtun_peer {
 
 /**
  * struct xtun_path - the outer route to a peer, as it is now
- * @link: ifindex of the device that it leads out of
- * @name: name of that device
- * @loop: that is the tunnel itself; nothing below is known then
- * @gateway_family: AF_INET, AF_INET6, or 0 when the peer is on the link
- * @gateway: next hop
+ * @name: name of the device that it leads out of
+ * @hop: where packets go first
+ * @loop: that device is the tunnel itself; nothing below is known then
+ * @locked: its MTU is locked: nothing is learned, outer packets have no DF
  * @source: source of outer packets
  * @link_mtu: MTU of route or device in bytes
  * @mtu: MTU of the path in bytes
@@ -364,11 +385,10 @@ struct xtun_peer {
  *	was
  */
 struct xtun_path {
-	int link;
 	char name[IFNAMSIZ];
+	struct xtun_hop hop;
 	bool loop;
-	u8 gateway_family;
-	union nf_inet_addr gateway;
+	bool locked;
 	union nf_inet_addr source;
 	u32 link_mtu;
 	u32 mtu;
@@ -418,8 +438,9 @@ struct xtun_exchange {
  * @exchange: of requests and replies
  * @keepalive: sends packets that carry nothing
  * @iseq: sequence number after the last received one, with XTUN_ISEQ_SEEN
- * @list: in struct xtun_net, under RTNL
+ * @list: in struct xtun_net
  * @id: unlike that of any other tunnel, ever
+ * @secret: of xtun_flow_tag()
  * @watch: enum xtun_watch, what the way out has to look at
  * @armed_until: when %XTUN_WATCH_ARMED ends, in jiffies
  * @watched_until: when %XTUN_WATCH_PEERS ends at the latest, in jiffies
@@ -448,6 +469,7 @@ struct xtun_dev {
 	atomic64_t iseq;
 	struct list_head list;
 	u32 id;
+	hsiphash_key_t secret;
 	u8 watch;
 	unsigned long armed_until;
 	unsigned long watched_until;
@@ -473,6 +495,8 @@ enum xtun_watch {
 	XTUN_WATCH_ALL = BIT(1),
 	/* Something is wrong with some peer: it may be over, or is to be told. */
 	XTUN_WATCH_PEERS = BIT(2),
+	/* Some peer's path is narrower than its route. */
+	XTUN_WATCH_PATH = BIT(3),
 };
 
 /* For those all packets go into the memory. */
@@ -496,7 +520,7 @@ struct xtun_event_rate {
 /**
  * struct xtun_net - what an underlay netns has
  * @net: the netns
- * @tunnels: tunnels whose underlay it is, under RTNL
+ * @tunnels: tunnels whose underlay it is, written under RTNL, read under RCU
  * @shapes: combinations of "any" that some tunnel has, a bit each, by keying
  * @shape_users: how many tunnels have each of them, under RTNL
  * @hooks: how many tunnels need the input hook, by family, under RTNL
@@ -507,7 +531,6 @@ struct xtun_event_rate {
  * @nexthop_nb: watches nexthop objects
  * @mtu_work: adapts the devices' MTU
  * @watching: work may be queued, under RTNL
- * @secret: of xtun_flow_tag()
  * @memory: of inner packets that were sent, or NULL while no tunnel wants it;
  *	it stays as long as the netns
  * @event_rate: of tunnels whose device it has, underlay or not
@@ -526,7 +549,6 @@ struct xtun_net {
 	struct notifier_block nexthop_nb;
 	struct delayed_work mtu_work;
 	bool watching;
-	u64 secret[XTUN_TAG_WORDS];
 	struct xtun_memory __rcu *memory;
 	struct xtun_event_rate event_rate;
 	struct xtun_hosts hosts;
@@ -602,6 +624,8 @@ enum xtun_tap {
  * @peer: chooses the addresses of a packet that has those of its configuration;
  *	false when there is no peer to send to. NULL where these, and with
  *	remote any the inner route's gateway, are the peer.
+ * @flow: fills in the ports that a packet will have, in network order; the tag is
+ *	known. NULL where all packets have the same, or none.
  * @push: completes its header at @hdr for a packet, after the encapsulation's.
  *	The data of the skb is there. May be NULL.
  * @check: verifies what its header says of a received packet, whose data is
@@ -621,6 +645,7 @@ struct xtun_carrier {
 	void (*prepare)(struct xtun_conf *conf);
 	bool (*is)(u8 family, u8 ipproto, const u8 *hdr);
 	bool (*peer)(struct xtun_cx *cx);
+	void (*flow)(const struct xtun_cx *cx, union flowi_uli *uli);
 	void (*push)(const struct xtun_cx *cx, u8 *hdr);
 	enum xtun_reason (*check)(struct sk_buff *skb,
 				  const struct xtun_conf *conf,
@@ -703,6 +728,9 @@ struct xtun_wire {
 /* It is not the tag: without DF it has to be unique. */
 #define XTUN_IDENT_UNIQUE	BIT(30)
 
+/* It was not routed into the tunnel; never in what an error quotes. */
+#define XTUN_IDENT_STRAY	BIT(29)
+
 /* Segments of one GSO packet at most. */
 #define XTUN_SEGS_MAX		128
 
@@ -711,6 +739,7 @@ struct xtun_wire {
  * @skb: the packet
  * @tun: its tunnel
  * @conf: configuration in force for it
+ * @by_packet: what only this packet has chooses its route: it is not the cached one
  * @dst: outer route, with a reference
  * @mtu: of that route's path, in bytes of outer packet
  * @saddr: outer source
@@ -721,6 +750,8 @@ struct xtun_wire {
  * @ttl: inner TTL or hop limit
  * @df: inner IPv4 packet has DF set
  * @nested: the inner packet may be the outer packet of a tunnel
+ * @routed: a route, or a bridge, has led it into the tunnel; else it is a copy, or
+ *	somebody has put it there, and its sender must not be told of this tunnel
  * @ipproto: protocol number in the outer header
  * @encaplimit: to be sent, or XTUN_ENCAPLIMIT_NONE
  * @overhead: bytes that this packet grows by
@@ -728,7 +759,8 @@ struct xtun_wire {
  * @tag: of the inner flow
  * @ident: by which an error about the packet finds it: the IPv4 identification
  *	or the flow label in host order, with %XTUN_IDENT_VALID and, where due,
- *	%XTUN_IDENT_UNIQUE; or 0
+ *	%XTUN_IDENT_UNIQUE and %XTUN_IDENT_STRAY; or 0
+ * @kind: with a route that is none, what the sender is told
  * @df_out: DF of the outer IPv4 header
  * @flowlabel: of the outer IPv6 header
  * @echo_id: identifier of the request that it replies to, in network order
@@ -738,6 +770,7 @@ struct xtun_cx {
 	struct sk_buff *skb;
 	struct xtun_dev *tun;
 	const struct xtun_conf *conf;
+	bool by_packet;
 	struct dst_entry *dst;
 	unsigned int mtu;
 	union nf_inet_addr saddr;
@@ -748,17 +781,33 @@ struct xtun_cx {
 	u8 ttl;
 	bool df;
 	bool nested;
+	bool routed;
 	u8 ipproto;
 	u16 encaplimit;
 	u16 overhead;
 	bool outer_frag;
 	struct xtun_tag tag;
 	u32 ident;
+	u8 kind;
 	__be16 df_out;
 	__be32 flowlabel;
 	__be16 echo_id;
 	__be16 echo_seq;
 };
+
+/**
+ * xtun_ipproto() - protocol number in the outer header of a packet
+ * @cx: the packet, classified
+ *
+ * Context: any.
+ * Return: that of the encapsulation, or of the inner packet itself.
+ */
+static inline u8 xtun_ipproto(const struct xtun_cx *cx)
+{
+	if (cx->conf->ipproto)
+		return cx->conf->ipproto;
+	return cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP : IPPROTO_IPV6;
+}
 
 /**
  * struct xtun_quote - an outer packet as an ICMP error quotes it
@@ -818,6 +867,8 @@ enum xtun_verdict {
  * @prepare: writes the header at @hdr but for what changes with a packet, and
  *	the gso_type of a valid @conf, unless what the carrier has put there is
  *	right. Returns how many bytes it has.
+ * @flow: fills in the key that a packet will have, in network order; the tag is
+ *	known. NULL where all packets have the same, or none.
  * @push: completes the header at @hdr, that @prepare began, for a packet. May
  *	be NULL.
  */
@@ -836,6 +887,7 @@ struct xtun_encap_ops {
 	u32 flags;
 	u16 dport[XTUN_PAYLOAD_MAX + 1];
 	unsigned int (*prepare)(struct xtun_conf *conf, u8 *hdr);
+	void (*flow)(const struct xtun_cx *cx, union flowi_uli *uli);
 	void (*push)(const struct xtun_cx *cx, u8 *hdr);
 };
 
@@ -898,6 +950,10 @@ struct xtun_conf *xtun_conf_new(struct xtun_dev *tun,
 				const struct xtun_conf *old,
 				const struct nlattr *attrs,
 				struct netlink_ext_ack *extack);
+void xtun_prefix_fill(struct xtun_prefix *prefix, u8 family,
+		      const union nf_inet_addr *addr, u8 len);
+bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
+		     const union nf_inet_addr *addr);
 struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu);
 void xtun_conf_free(struct xtun_conf *conf);
 void xtun_conf_free_rcu(struct xtun_conf *conf);
@@ -1042,6 +1098,10 @@ enum xtun_kind xtun_told_kind(const struct xtun_conf *conf,
 bool xtun_tell_allowed(struct net_device *dev, u8 family,
 		       union nf_inet_addr to);
 bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu);
+void xtun_tell_kept(const struct xtun_cx *cx, const void *data,
+		    unsigned int len, enum xtun_kind kind);
+int xtun_drop_told(const struct xtun_cx *cx, enum xtun_reason reason,
+		   enum xtun_kind kind);
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu);
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
 
@@ -1080,7 +1140,14 @@ void xtun_memory_arm(struct xtun_dev *tun);
 void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		     const union nf_inet_addr *from, u8 type, u8 code);
 void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
-		   const union nf_inet_addr *from, u32 mtu);
+		   const union nf_inet_addr *from, u32 mtu,
+		   unsigned long expires, const struct xtun_hop *hop);
+u32 xtun_peer_path_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		       u32 *expires);
+void xtun_peer_rerouted(struct xtun_dev *tun, u8 family,
+			const struct xtun_prefix *prefix);
+void xtun_peer_moved(struct xtun_dev *tun, const union nf_inet_addr *addr,
+		     const struct xtun_hop *hop);
 void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
 			enum xtun_kind kind);
 enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
@@ -1097,12 +1164,16 @@ enum xtun_reason xtun_route_out(struct xtun_cx *cx);
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf);
 int xtun_route_path(const struct xtun_conf *conf,
 		    const union nf_inet_addr *peer, struct xtun_path *path);
-u32 xtun_route_learn(const struct xtun_conf *conf, const struct sk_buff *skb,
-		     u32 mtu);
+u32 xtun_route_learn(const struct xtun_conf *conf,
+		     const union nf_inet_addr *peer,
+		     const union nf_inet_addr *from, u32 mtu);
+bool xtun_route_locked(const struct xtun_conf *conf,
+		       const union nf_inet_addr *peer);
 void xtun_route_redirect(const struct xtun_conf *conf,
 			 const struct sk_buff *skb);
 void xtun_route_ident(struct xtun_cx *cx);
 __be16 xtun_route_df(const struct xtun_cx *cx);
+bool xtun_route_filtered(const struct xtun_cx *cx);
 int xtun_route_send(struct xtun_cx *cx);
 bool xtun_route_for_one(const struct sk_buff *skb, u8 family);
 bool xtun_route_is_own(const struct sk_buff *skb, u8 family,
@@ -1125,10 +1196,11 @@ u8 xtun_encaplimit_push(struct xtun_cx *cx, u8 nexthdr);
 
 /* loop.c */
 bool xtun_came_back(const struct xtun_cx *cx);
+bool xtun_too_deep(struct sk_buff *skb, const struct xtun_dev *tun,
+		   unsigned int at, __be16 proto);
 
 /* flow.c */
-struct xtun_tag xtun_flow_tag(const struct net *net, const struct sk_buff *skb,
-			      __be16 proto, unsigned int l3_off);
+struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx);
 
 /* mss.c */
 void xtun_mss_out(const struct xtun_cx *cx, unsigned int limit);

@@ -436,8 +436,9 @@ def encap_limit(bed, words):
     inner = bytes(pkt.ip("v6", src, dst, pkt.dest_options(59, b"", 0), proto=60))
     # The inner sender is behind the peer's address.
     tunnel.ns.ip(f"route replace {src} via {bed.peer.v6} dev under0")
+    tunnel.ns.ip(f"route replace {dst} dev {tunnel.dev}")
     with sends_nothing(bed, tunnel, "tx-encap-limit"):
-        tunnel.push(inner)
+        tunnel.route(inner)
         error = pkt.dissect(bed.peer.recv(lambda packet: packet[6] == 58, "an ICMPv6 error"))
     ktap.eq(error.dst, src, "who is told")
     problem = error[pkt.ICMPv6ParamProblem]

@@ -257,7 +257,7 @@ def narrow(lab, tunnel, inner, dscp):
     sender.told(trouble.TOO_BIG[inner], OWN[inner], mtu)
     # The stacks know now, his and the ingress's.
     ktap.eq(lab.a.path_mtu(tunnel.target(inner)), mtu, "path MTU of the sender")
-    ktap.eq(lab.ingress.path_mtu(trouble.peer(tunnel.family, tunnel.number)), trouble.NARROW,
+    ktap.eq(lab.ingress.peer_mtu(trouble.peer(tunnel.family, tunnel.number)), trouble.NARROW,
             "path MTU of the ingress")
     return mtu
 
@@ -571,7 +571,7 @@ def two_peers(lab, words, family, inner):
             (targets[0], wide, there, 0), (targets[1], wide, mtu, thin),
             (targets[0], wide, there, 0), (targets[1], thin, there, 0)):
         full_size(lab.a, target, size).told(error, OWN[inner], info)
-    ktap.eq([ingress.path_mtu(end) for end in ENDS[family]], [None, trouble.NARROW],
+    ktap.eq([ingress.peer_mtu(end) for end in ENDS[family]], [1500, trouble.NARROW],
             "path MTUs of the peers")
 
 
@@ -702,7 +702,7 @@ def in_tree(lab, words, family, inner, name):
         seen = ktap.wait_for(is_told, "an error")
     if name == "a narrow link":
         ktap.eq(seen, errno.EMSGSIZE, "errno")
-        ktap.eq(lab.ingress.path_mtu(peer), trouble.NARROW, "path MTU")
+        ktap.eq(lab.ingress.peer_mtu(peer), trouble.NARROW, "path MTU")
     else:
         ktap.one_of(seen, (errno.EHOSTUNREACH, errno.ENETUNREACH), "errno")
 

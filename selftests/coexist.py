@@ -339,7 +339,10 @@ def old_flags(stage, name, flag):
 
 
 def path_mtu(stage, tunnel, mark):
-    """What the ingress believes of the path to the other end, as a socket has it."""
+    """What the ingress believes of the path to the other end, as a socket has it; of
+    a tunnel of ours, as the tunnel has it."""
+    if tunnel.owner != OTHERS:
+        return stage.ingress.tunctl("path", tunnel.dev)[0]["path"]["mtu"]
     local, remote = (stage.outer(ns, tunnel.family, tunnel.pair) for ns in stage.ends)
     sock = traffic.udp(stage.ingress, local)
     try:

@@ -517,7 +517,7 @@ def too_big(bench, family, words):
     with errors.moves(tunnel, err_too_big=1, err_relayed=1):
         one.told(bench.answers(tunnel, errors.too_big(one, 1300)), errors.TOO_BIG["v4"],
                  1300 - overhead)
-    ktap.eq(tunnel.ns.path_mtu(tunnel.remote), 1300, "path MTU")
+    ktap.eq(tunnel.ns.peer_mtu(tunnel.remote), 1300, "path MTU")
     ktap.eq(overhead, pkt.IP_LEN[family] + ECHO + OURS, "overhead")
 
 

@@ -3,10 +3,13 @@
 # A tunnel whose outer packets come back to it is recognised, counted and
 # logged once, and harms nothing else; a packet that goes back into the tunnel
 # it came from is no loop, and its sender is told when it does not fit.
+import contextlib
+import errno
 import os
 import re
+import socket
 
-from lib import ktap, net, pkt, traffic
+from lib import errors, ktap, net, pkt, traffic
 from lib.bed import Bed
 
 FAMILIES = ("v4", "v6")
@@ -20,6 +23,8 @@ class Lab:
     def __init__(self):
         net.load_module()
         self.hosts = net.two()
+        # What is dropped is told of, and told on through tunnels: all of it.
+        self.hosts.a.sysctl(errors.UNLIMITED)
         self._log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         ktap.defer(os.close, self._log)
         os.lseek(self._log, 0, os.SEEK_END)
@@ -111,6 +116,20 @@ def told_once(lab, *devs):
             sorted(devs), "lines in the log")
 
 
+def goes_round(hosts, number, dev, other):
+    """What is sent into dev comes back to it through the other one, and is dropped
+    there.  Its sender hears of it by way of both, which is counted too."""
+    before, beside = hosts.a.drops(dev).get("tx-route-loop", 0), hosts.a.drops(other)
+    send(hosts.a, number)
+    ktap.wait_for(lambda: hosts.a.drops(dev).get("tx-route-loop", 0) - before >= 2 * PACKETS,
+                  "the packets that came back", 20)
+    nothing_harmed(hosts)
+    ktap.eq(hosts.a.drops(dev)["tx-route-loop"] - before, 2 * PACKETS, f"drops of {dev}")
+    ktap.eq(set(hosts.a.drops(dev)), {"tx-route-loop"}, f"reasons of {dev}")
+    ktap.eq(hosts.a.drops(other), beside, f"drops of {other}")
+    ktap.true(hosts.a.counters(dev)["err-relayed"], "the sender was told")
+
+
 @ktap.table("{0} over {1} and {2} over {3}: two tunnels into each other", [
     ("encap gre key 1", "v4", "encap gre key 2", "v4"),
     ("encap ip", "v4", "encap gre", "v6"),
@@ -126,9 +145,7 @@ def each_other(lab, first, first_family, second, second_family):
     hosts.a.ip(f"route add {OTHERS[first_family]} dev t1", f"route add {second_remote} dev t0")
     for number, dev in enumerate(("t0", "t1")):
         other = "t1" if dev == "t0" else "t0"
-        with hosts.a.moves(other), hosts.a.moves(dev, tx_route_loop=2 * PACKETS):
-            send(hosts.a, number)
-        nothing_harmed(hosts)
+        goes_round(hosts, number, dev, other)
     told_once(lab, "t0", "t1")
     # Neither is left to shrink the other for ever.
     for dev in ("t0", "t1"):
@@ -180,9 +197,7 @@ def queued(lab, first, first_family, second, second_family):
         queue(hosts.a, *devs)
         for number, dev in enumerate(("t0", "t1")):
             other = "t1" if dev == "t0" else "t0"
-            with hosts.a.moves(other), hosts.a.moves(dev, tx_route_loop=2 * PACKETS):
-                send(hosts.a, number)
-            nothing_harmed(hosts)
+            goes_round(hosts, number, dev, other)
     told_once(lab, "t0", "t1")
     # In pieces, the first one of which knows more than the others.
     for number, dev in enumerate(("t0", "t1")):
@@ -212,7 +227,7 @@ def bridged(lab, words, family, how):
         ns.ip(f"neigh add {address} lladdr 02:00:00:00:00:99 dev br0 nud permanent",
               f"route add {address} dev br0")
     for _ in range(2):
-        with ns.moves("t0", tx_route_loop=2 * PACKETS):
+        with ns.moves("t0", tx_route_loop=2 * PACKETS, err_relayed=2 * PACKETS):
             send(ns, 0)
         nothing_harmed(hosts)
     told_once(lab, "t0")
@@ -222,7 +237,130 @@ def bridged(lab, words, family, how):
                   "the smallest MTU")
     send(ns, 0, 1280)
     ended(hosts, "t0", "br0")
-    ktap.eq(set(ns.drops("t0")), {"tx-route-loop"}, "reasons")
+    # Behind its first piece nothing tells whose packet it is, but how deep it is in.
+    ktap.eq(set(ns.drops("t0")) - {"tx-nesting"}, {"tx-route-loop"}, "reasons")
+
+
+@ktap.table("{0} over {1}: a neighbour is looked for through the tunnel too, {2}", [
+    (words, family, how) for words in ("encap gre payload eth", "encap nvgre key 5000")
+    for family in FAMILIES for how in ("with a queue", "without")])
+def neighbour(lab, words, family, how):
+    """The tunnel is a port of the bridge that leads to its own peer, and has to carry
+    the broadcast that asks for the peer's MAC address."""
+    hosts = lab.hosts
+    ns, remote = hosts.a, OTHERS[family]
+    ns.ip(f"link add t0 type xtun {words} local {getattr(ns, family)} remote {remote}",
+          "link add br0 type bridge mcast_snooping 0",
+          "link add br1 type veth peer name br1.far")
+    ktap.defer(ns.ip, "link del br0", "link del t0", "link del br1")
+    if how == "with a queue":
+        queue(ns, "t0")
+    ns.ip("link set t0 master br0", "link set br1 master br0", "link set t0 up",
+          "link set br1 up", "link set br1.far up", "link set br0 up",
+          f"route add {remote} dev br0")
+    ns.wait_running("t0", "br0", "br1")
+    far = ns.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    far.bind(("br1.far", 0))
+    lab.logged()
+    far.setblocking(False)
+
+    def asked():
+        """A broadcast goes into the tunnel, and its outer packet needs the neighbour."""
+        far.send(bytes(6 * [255]) + b"\x02\0\0\0\x77\1" + b"\x88\xb5" + bytes(50))
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frame = far.recv(2048)
+                if frame[12:14] in (b"\x08\x06", b"\x86\xdd") and net.packed(remote) in frame:
+                    return True
+        return False
+    ktap.wait_for(asked, "a request over the bridge")
+    ktap.wait_for(lambda: ns.stats("t0")["tx_packets"] > 1, "the request in the tunnel")
+    ktap.eq(ns.drops("t0"), {}, "drops")
+    ktap.eq(lab.logged(), [], "lines in the log")
+
+
+# ---- many tunnels in each other ----
+
+CHAIN = 100
+
+
+def chain(ns, words, qdisc):
+    """Tunnels of which each leads to the peer of the one before it; their names."""
+    lines, devs = [], []
+    for number in range(CHAIN):
+        dev, peer = f"c{number}", f"10.77.{number}.1"
+        kind = words[number % len(words)]
+        lines.append(f"link add {dev} type {kind.format(number + 1)} "
+                     f"local {ns.v4} remote {peer}")
+        lines.append(f"link set {dev} mtu 1280 up" + (" txqueuelen 100" if qdisc else ""))
+        lines.append(f"route add 10.77.{number - 1 if number else 200}.0/24 dev {dev} "
+                     f"src {ns.v4}")
+        devs.append(dev)
+    ktap.defer(ns.ip, *(f"link del {dev}" for dev in devs))
+    ns.ip(*lines, f"route add 10.77.{CHAIN - 1}.0/24 dev under0")
+    if qdisc:
+        queue(ns, *devs)
+    return devs
+
+
+@ktap.table("{0} tunnels in each other, {1}, {2}: too many are refused, and nothing is harmed", [
+    (CHAIN, name, how) for name in ("gre", "many kinds", "xtun and in-tree gre")
+    for how in ("with queues", "without")])
+def nested(lab, _, name, how):
+    hosts = lab.hosts
+    kinds = {"gre": ["xtun encap gre key {0} mtu 1280"],
+             "many kinds": ["xtun encap gre key {0} mtu 1280", "xtun encap ip mtu 1280",
+                            "xtun encap fou dport 5555 mtu 1280", "xtun encap gtp key {0} mtu 1280",
+                            "xtun encap l2tp-ip payload ip key {0} mtu 1280"],
+             "xtun and in-tree gre": ["xtun encap gre key {0} mtu 1280", "gre key {0}"]}[name]
+    if "in-tree" in name:
+        net.need_modules("ip_gre")
+    devs = chain(hosts.a, kinds, how == "with queues")
+    sock = traffic.udp(hosts.a, family=socket.AF_INET)
+    traffic.receive_errors(sock)
+    sock.connect(("10.77.200.9", 9))
+    if "in-tree" in name:
+        for _ in range(PACKETS):
+            refused(sock)
+    else:
+        ktap.wait_for(lambda: refused(sock) == errno.EHOSTUNREACH, "the sender is told")
+    nothing_harmed(hosts)
+    reasons = set().union(*(hosts.a.drops(dev) for number, dev in enumerate(devs)
+                            if kinds[number % len(kinds)].startswith("xtun")))
+    # In-tree tunnels have such a limit too, where they have any, and say nothing.
+    if reasons or "in-tree" not in name:
+        ktap.eq(reasons, {"tx-nesting"}, "reasons of all tunnels")
+
+
+def refused(sock):
+    """The error that a datagram brings, or an earlier one has brought."""
+    try:
+        sock.send(b"deep down")
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def levels(bed_tunnel, packet, count):
+    """A packet in so many outer ones of the tunnel, the last of which is sent."""
+    for _ in range(count - 1):
+        packet = bytes(bed_tunnel.outer(pkt.gre(bed_tunnel.family, packet, key=KEY),
+                                        pkt.GRE_PROTO))
+    return pkt.gre(bed_tunnel.family, packet, key=KEY)
+
+
+@ktap.table("over {0}: a packet comes out of a few tunnels in each other, not of {1}", [
+    (family, count) for family in FAMILIES for count in (20, 30)])
+def out_of_many(lab, family, count):
+    tunnel = lab.bed().tunnel(f"encap gre key {KEY}", family)
+    inner = pkt.inner(family)
+    first = bytes(tunnel.outer(pkt.gre(family, inner, key=KEY), pkt.GRE_PROTO))
+    tunnel.delivered()
+    tunnel.send(levels(tunnel, first, 4), pkt.GRE_PROTO)
+    ktap.wait_for(lambda: inner in tunnel.delivered(), "the packet within five")
+    with tunnel.ns.moves(tunnel.dev, rx_nesting=1):
+        tunnel.send(levels(tunnel, first, count - 1), pkt.GRE_PROTO)
+    ktap.eq(tunnel.delivered(), [], "delivered")
 
 
 # ---- in by a tunnel and out by it again ----

@@ -419,10 +419,10 @@ def narrow(lab, words, family, kind):
     if "bridged" in kind:
         # The underlay's own MTU is news to them.
         flows[0].told(1500, 1500 - headers)
-    ktap.eq(path.ingress.path_mtu(remote), None, "path MTU before")
+    ktap.eq(path.ingress.peer_mtu(remote), 1500, "path MTU before")
     flows[0].send(1500 - headers)
-    ktap.wait_for(lambda: path.ingress.path_mtu(remote), "a path MTU", 20)
-    ktap.eq(path.ingress.path_mtu(remote), NARROW, "path MTU")
+    ktap.wait_for(lambda: path.ingress.peer_mtu(remote) < 1500, "a path MTU", 20)
+    ktap.eq(path.ingress.peer_mtu(remote), NARROW, "path MTU")
     for flow in flows:
         flow.told(1500 - headers, NARROW - headers)
         flow.refused(NARROW - headers + 1)
@@ -478,7 +478,7 @@ def deaf(lab, words, family, where):
              for address in ("10.9.0.2", "fd00:9::2")]
     for bulk in bulks:
         bulk.finish(120)
-    ktap.eq(path.ingress.path_mtu(getattr(path.egress, family)), NARROW, "path MTU")
+    ktap.eq(path.ingress.peer_mtu(getattr(path.egress, family)), NARROW, "path MTU")
 
 
 # ---- IPv4 without DF ----
@@ -628,7 +628,7 @@ def frag_path(lab, words, family, mode):
     # Pinned, and without relay, so that all fragmenting is left to the tunnel.
     flows = routed(path, f"{words} frag {mode} mtu 1500 icmp-relay off", family)
     flows[0].send(1500 - overhead(words, family))
-    ktap.wait_for(lambda: path.ingress.path_mtu(getattr(path.egress, family)), "a path MTU", 20)
+    ktap.wait_for(lambda: path.ingress.peer_mtu(getattr(path.egress, family)) < 1500, "a path MTU", 20)
     before = fragmented(path.ingress, family)
     traffic.udp_crosses(path.a, path.b, path.b.v4, 4000, df="unset")
     ktap.eq(fragmented(path.ingress, family) > before, mode == "outer", "outer packets fragmented")
@@ -719,8 +719,8 @@ def quoted(lab, words, family):
 
 def learned(bed_tunnel, mtu):
     remote = bed_tunnel.remote
-    ktap.wait_for(lambda: bed_tunnel.ns.path_mtu(remote) < 1500, "a path MTU", 20)
-    ktap.eq(bed_tunnel.ns.path_mtu(remote), mtu, "path MTU")
+    ktap.wait_for(lambda: bed_tunnel.ns.peer_mtu(remote) < 1500, "a path MTU", 20)
+    ktap.eq(bed_tunnel.ns.peer_mtu(remote), mtu, "path MTU")
 
 
 @ktap.table("{0} over {1}: a too-big about a packet {2} is not believed", [
@@ -782,7 +782,7 @@ def own_too_big(lab, words, family):
         for source in (bed_tunnel.local, second):
             for mtu in (1, 68):
                 own_word(bed_tunnel, sent, mtu, source)
-    ktap.eq(bed_tunnel.ns.path_mtu(bed_tunnel.remote), 1500, "MTU of the route")
+    ktap.eq(bed_tunnel.ns.peer_mtu(bed_tunnel.remote), 1500, "MTU of the route")
     with bed_tunnel.ns.moves(bed_tunnel.dev, err_too_big=1):
         own_word(bed_tunnel, sent, NARROW, second)
     learned(bed_tunnel, NARROW)
@@ -819,9 +819,8 @@ def through_dev(lab, family, local_):
     inner = pkt.inner("v4", data=bytes(1380), flags="DF")
     sent = bed_tunnel.out(inner)
     bed.peer.send(too_big(bed_tunnel, sent, NARROW))
-    ktap.wait_for(lambda: ns.path_mtu(f"{remote} oif under0"), "a path MTU through dev", 20)
-    ktap.eq(ns.path_mtu(f"{remote} oif under0"), NARROW, "path MTU through dev")
-    ktap.eq(ns.path_mtu(remote), None, "path MTU through the other device")
+    ktap.wait_for(lambda: ns.peer_mtu(remote) < 1500, "a path MTU through dev", 20)
+    ktap.eq(ns.peer_mtu(remote), NARROW, "path MTU through dev")
     with ns.moves(bed_tunnel.dev, tx_too_big=1):
         bed_tunnel.push(inner)
 
@@ -845,6 +844,25 @@ def own_route(lab, family, words, rule):
     learned(bed_tunnel, NARROW)
 
 
+@ktap.table("{0} over v4: a route with a locked MTU: no DF, and nothing is learned", [
+    "encap ip", "encap gre key 7", "encap vxlan key 7"])
+def locked(lab, words):
+    bed_tunnel = lab.bed.tunnel(f"{words} ttl 44")
+    line = f"route {{}} {bed_tunnel.remote} dev under0 mtu lock 1400"
+    bed_tunnel.ns.ip(line.format("add"))
+    ktap.defer(bed_tunnel.ns.ip, line.format("del"))
+    ktap.wait_for(lambda: bed_tunnel.ns.mtu(bed_tunnel.dev) == 1400 - overhead(words, "v4"),
+                  "the MTU of the device")
+    inner = bed_tunnel.inner("v4", flags="DF", data=bytes(1300))
+    sent = bed_tunnel.out(inner)
+    ktap.eq(pkt.outer_fields(sent)["df"], 0, "DF")
+    with bed_tunnel.ns.moves(bed_tunnel.dev, err_bogus_mtu=1):
+        bed_tunnel.peer.send(too_big(bed_tunnel, sent, 1300))
+    ktap.eq(bed_tunnel.ns.peer_mtu(bed_tunnel.remote), 1400, "path MTU")
+    bed_tunnel.ns.ip(line.format("replace").replace("lock ", ""))
+    ktap.eq(pkt.outer_fields(bed_tunnel.out(inner))["df"], 1, "DF once it is not locked")
+
+
 # ---- TCP ----
 
 @ktap.table("{0} over {1}: TCP goes on when the path narrows", [*EACH, ("encap gre", "v6")])
@@ -863,7 +881,7 @@ def tcp(lab, words, family):
         bulk.progress(1 << 16)
     path.narrow(NARROW)
     remote = getattr(path.egress, family)
-    ktap.wait_for(lambda: path.ingress.path_mtu(remote) == NARROW,
+    ktap.wait_for(lambda: path.ingress.peer_mtu(remote) == NARROW,
                   "a path MTU, which a large segment finds out", 60)
     for bulk in bulks:
         bulk.progress(1 << 20)

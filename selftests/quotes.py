@@ -58,7 +58,7 @@ def told_some(sent, answers, least=None, what=None, rest=0):
 
 def path_mtu_is(tunnel, mtu):
     """1500 is that of the link: nothing has been learned."""
-    ktap.eq(tunnel.ns.path_mtu(tunnel.remote) or 1500, mtu, "path MTU")
+    ktap.eq(tunnel.ns.peer_mtu(tunnel.remote), mtu, "path MTU")
 
 
 def another(sent):
@@ -205,7 +205,7 @@ def armed(bench, words, family, sender):
     # Many in a jiffy.  Some share a place in the memory.
     bench.bed.peer.drain()
     for port in pkt.PORTS[:BURST]:
-        tunnel.push(with_port(sent, port))
+        bench.again(tunnel, with_port(sent, port), sent.bridged)
     seen = [bench.bed.peer.recv(tunnel.is_mine, "a packet of many") for _ in range(BURST)]
     told = bench.answers(tunnel, *(
         unreachable(sent, outer[:header(sent) + SHORT]) for outer in seen))
@@ -226,7 +226,7 @@ def bounded(bench, words, family, sender):
     tunnel = bench.tunnel(f"{words} ttl 52 {ON}", family)
     first = [bench.send(tunnel, sender, sport=1000 + number) for number in range(16)]
     for number in range(4000):
-        tunnel.push(with_port(first[0], 2000 + number))
+        bench.again(tunnel, with_port(first[0], 2000 + number), first[0].bridged)
     told = bench.answers(tunnel, *(unreachable(sent, short(sent)) for sent in first))
     ktap.true(len(told) < len(first), "not all of the first packets are remembered for ever")
     last = bench.send(tunnel, sender, sport=60000)
@@ -251,7 +251,7 @@ def enough(bench, words, family, sender):
 
 def good_sign(bench, tunnel, sent):
     """A packet comes from the peer: the last one, which goes straight back."""
-    outer = bench.push(tunnel, sent.inner).outer
+    outer = bench.push(tunnel, sent.inner, sent.bridged).outer
     if tunnel.family == "v4":
         outer = outer[:12] + outer[16:20] + outer[12:16] + outer[20:]
     else:
@@ -493,7 +493,7 @@ def fragmented(bench, words, family, sender):
     kind, _ = errors.SENDERS[sender]
     inner, bridged = bench.inner(tunnel, sender, data=bytes(1280 - LEAST[kind]))
     bench.bed.peer.drain()
-    tunnel.push(inner)
+    bench.again(tunnel, inner, bridged)
     first, second = (bench.bed.peer.recv(tunnel.is_mine, "a fragment") for _ in range(2))
     sent = errors.Sent(bench, tunnel, inner, first, bridged)
     start = first.index(sent.packet[:LEAST[kind]])
@@ -533,6 +533,93 @@ def least_mtu(bench, words, family, sender):
     # What was larger, later, raises nothing.
     bench.answers(tunnel, too_big(sent, 1399))
     path_mtu_is(tunnel, floor(tunnel))
+
+
+# ---- what others are told, and the kernel believes ----
+
+def from_us(tunnel, proto, payload):
+    """A packet (bytes) from this host to the peer, with DF, as the peer's path got it."""
+    fields = {"flags": "DF"} if tunnel.family == "v4" else {}
+    return bytes(pkt.ip(tunnel.family, tunnel.local, tunnel.remote, payload, proto, **fields))
+
+
+def echo(tunnel, request):
+    kinds = {"v4": (0, 8), "v6": (129, 128)}[tunnel.family]
+    body = struct.pack("!BBHHH", kinds[request], 0, 0, 77, 1) + bytes(1400)
+    return from_us(tunnel, {"v4": 1, "v6": 58}[tunnel.family], body)
+
+
+def datagram(tunnel, sport, dport, data=b""):
+    body = struct.pack("!HHHH", sport, dport, 1408, 0) + data.ljust(1400, b"\0")
+    return from_us(tunnel, 17, body)
+
+
+def of_a_socket(tunnel):
+    """The datagram of a socket of this host, which has every right to the error."""
+    sock = tunnel.ns.socket(net.family_of(tunnel.remote), socket.SOCK_DGRAM)
+    sock.bind((tunnel.local, 0))
+    sock.connect((tunnel.remote, 5353))
+    return datagram(tunnel, sock.getsockname()[1], 5353)
+
+
+FOREIGN = {
+    "an echo reply": lambda tunnel: echo(tunnel, False),
+    "an echo request": lambda tunnel: echo(tunnel, True),
+    "a datagram that nobody has sent": lambda tunnel: datagram(tunnel, 1111, 2222),
+    "a datagram of a socket": of_a_socket,
+    "a VNI that no tunnel has": lambda tunnel: datagram(
+        tunnel, 50000, 4789, struct.pack("!II", 0x08000000, 0x777 << 8)),
+    "a GRE key that no tunnel has": lambda tunnel: from_us(
+        tunnel, 47, struct.pack("!HHI", 0x2000, 0x800, 0x777) + bytes(1400)),
+    "a protocol of nobody": lambda tunnel: from_us(tunnel, 253, bytes(1408)),
+}
+KERNEL_BELIEVES = ("an echo reply", "a datagram of a socket")
+
+
+@ktap.table("{0} over {1}: a too-big about {2} does not narrow the tunnel", [
+    (words, family, what) for words in ("encap ip", "encap gre key 7", "encap vxlan key 7 payload eth",
+                                        "encap fou dport 5555")
+    for family in FAMILIES for what in FOREIGN])
+def foreign(bench, words, family, what):
+    tunnel = bench.tunnel(words, family)
+    sender = "bridged IPv4" if tunnel.eth else "IPv4"
+    length = 1500 - bench.send(tunnel, sender).overhead
+    path_mtu_is(tunnel, 1500)
+    ktap.defer(errors.forget, tunnel)
+    least = {"v4": 600, "v6": 1280}[family]
+    bench.nothing(tunnel, None, *(
+        about(errors.Sent(bench, tunnel, bytes(28), FOREIGN[what](tunnel)),
+              *errors.TOO_BIG[family], mtu) for mtu in (least + 8, least)))
+    if what in KERNEL_BELIEVES:
+        ktap.eq(tunnel.ns.path_mtu(tunnel.remote), least, "path MTU, as the kernel has it")
+    path_mtu_is(tunnel, 1500)
+    sent = bench.send(tunnel, sender, length=length)
+    ktap.eq(len(sent.outer), 1500, "length of the outer packet, in one piece")
+    if family == "v4":
+        ktap.eq(pkt.outer_fields(sent.outer)["df"], 1, "DF")
+    # What the tunnel itself is told counts, on top of that.
+    sent.told(bench.answers(tunnel, too_big(sent, 1400)), errors.TOO_BIG[sent.kind],
+              1400 - sent.overhead)
+    path_mtu_is(tunnel, 1400)
+    ktap.eq(len(bench.send(tunnel, sender, length=1400 - sent.overhead).outer), 1400,
+            "length of what fits now")
+
+
+@ktap.table("{0} over {1}: what the kernel believes does not cut an outer packet either", [
+    (words, family) for words in ("encap ip", "encap gre key 7") for family in FAMILIES])
+def foreign_pieces(bench, words, family):
+    tunnel = bench.tunnel(f"{words} frag outer mtu 2000", family)
+    ktap.defer(errors.forget, tunnel)
+    tunnel.ns.sysctl({"net.ipv4.route.flush": 1})
+    sent = errors.Sent(bench, tunnel, bytes(28), FOREIGN["an echo reply"](tunnel))
+    bench.nothing(tunnel, None, about(sent, *errors.TOO_BIG[family],
+                                      {"v4": 600, "v6": 1280}[family]))
+    inner, _ = bench.inner(tunnel, "IPv4", data=bytes(1600))
+    bench.bed.peer.drain()
+    bench.again(tunnel, inner)
+    first, second = (bench.bed.peer.recv(tunnel.is_mine, "a fragment") for _ in range(2))
+    ktap.true(len(first) > 1480, f"{len(first)} bytes of the first fragment of two")
+    ktap.true(len(first) <= 1500 and len(second) < 300, "the second has the rest")
 
 
 # ---- segments ----

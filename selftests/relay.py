@@ -311,7 +311,7 @@ def off(bench, family, words, sender):
         bench.nothing(tunnel, "err-off", errors.unreachable(sent))
         with errors.moves(tunnel, err_too_big=1, err_off=1):
             ktap.eq(bench.answers(tunnel, errors.too_big(sent, 1400)), [], "errors to the sender")
-        ktap.eq(tunnel.ns.path_mtu(tunnel.remote), 1400, "path MTU")
+        ktap.eq(tunnel.ns.peer_mtu(tunnel.remote), 1400, "path MTU")
     sent.told(bench.answers(tunnel, errors.unreachable(sent)), errors.HOST[sent.kind])
 
 

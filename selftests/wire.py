@@ -264,6 +264,21 @@ def identification(bed):
     ktap.eq(len(set(ids)), 16, f"different ones of {ids}")
 
 
+@ktap.table("{0}: the tags of some flows do not tell those of others", [
+    ("encap gre ttl 11", "v4"), ("encap gre ttl 11", "v6")])
+def unlike(bed, words, family):
+    """Between the tags of flows whose ports are one apart lies no constant, as it would
+    with a hash that is linear in them."""
+    tunnel = bed.tunnel(words, family)
+    tags = []
+    for port in range(2000, 2032):
+        tags.append(label_of(tunnel, "v4", sport=port) if family == "v6" else
+                    pkt.outer_fields(tunnel.out(pkt.inner("v4", sport=port)))["id"])
+    apart = {(after - before) % (1 << (16 if family == "v4" else 20))
+             for before, after in zip(tags, tags[1:])}
+    ktap.true(len(apart) > 24, f"{len(apart)} differences between 32 tags")
+
+
 @ktap.case("flowlabel auto: a flow keeps its label, flows differ")
 def flowlabel_auto(bed):
     tunnel = bed.tunnel("encap ip", "v6")

@@ -39,6 +39,7 @@ static void xtun_echo_prepare(struct xtun_conf *conf)
 	if (p->family == AF_INET6)
 		conf->ipproto = IPPROTO_ICMPV6;
 	icmph->type = xtun_echo_type(p->family, p->echo);
+	conf->uli.icmpt.type = icmph->type;
 	if (p->echo == XTUN_ECHO_REQUEST) {
 		icmph->un.echo.id = conf->tun->exchange.id;
 		conf->keepalive = p->keepalive;

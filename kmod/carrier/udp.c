@@ -509,6 +509,12 @@ static void xtun_udp_prepare(struct xtun_conf *conf)
 	conf->gso_type = p->flags & XTUN_CONF_FLAGS_NOUDPCSUM ?
 			 SKB_GSO_UDP_TUNNEL : SKB_GSO_UDP_TUNNEL_CSUM;
 	uh->dest = htons(conf->dport);
+
+	conf->uli.ports.dport = uh->dest;
+	if (conf->sports == 1)
+		conf->uli.ports.sport = htons(conf->sport);
+	else
+		conf->flows = true;
 }
 
 /* A flow has one port, which tells no more than that (RFC 6056, RFC 7348). */
@@ -516,6 +522,11 @@ static __be16 xtun_udp_sport(const struct xtun_conf *conf,
 			     const struct xtun_tag *tag)
 {
 	return htons(conf->sport + (((u64)tag->flow * conf->sports) >> 32));
+}
+
+static void xtun_udp_flow(const struct xtun_cx *cx, union flowi_uli *uli)
+{
+	uli->ports.sport = xtun_udp_sport(cx->conf, &cx->tag);
 }
 
 static void xtun_udp_push(const struct xtun_cx *cx, u8 *hdr)
@@ -588,6 +599,7 @@ const struct xtun_carrier xtun_udp_carrier = {
 	.get = xtun_udp_get,
 	.put = xtun_udp_put,
 	.prepare = xtun_udp_prepare,
+	.flow = xtun_udp_flow,
 	.push = xtun_udp_push,
 	.check = xtun_udp_check,
 	.sent = xtun_udp_sent,

@@ -167,9 +167,11 @@ static unsigned int xtun_gre_prepare(struct xtun_conf *conf, u8 *hdr)
 	}
 	if (p->has_okey) {
 		flags |= XTUN_GRE_KEY;
-		put_unaligned_be32(p->encap == XTUN_ENCAP_NVGRE ?
-				   p->okey << XTUN_NVGRE_VSID_SHIFT : p->okey,
-				   at);
+		conf->flows = p->encap == XTUN_ENCAP_NVGRE;
+		conf->uli.gre_key = htonl(conf->flows ?
+					  p->okey << XTUN_NVGRE_VSID_SHIFT :
+					  p->okey);
+		put_unaligned(conf->uli.gre_key, (__be32 *)at);
 		at += XTUN_GRE_FIELD_LEN;
 	}
 	if (p->flags & XTUN_CONF_FLAGS_OSEQ) {
@@ -220,10 +222,20 @@ static void xtun_gre_push(const struct xtun_cx *cx, u8 *hdr)
 }
 
 /* RFC 7637 section 3.2: the flow id lets the underlay spread flows. */
+static u8 xtun_nvgre_flow_id(const struct xtun_cx *cx)
+{
+	return cx->tag.flow;
+}
+
+static void xtun_nvgre_flow(const struct xtun_cx *cx, union flowi_uli *uli)
+{
+	uli->gre_key |= htonl(xtun_nvgre_flow_id(cx));
+}
+
 static void xtun_nvgre_push(const struct xtun_cx *cx, u8 *hdr)
 {
 	xtun_gre_push(cx, hdr);
-	hdr[cx->conf->encap_len - 1] = cx->tag.flow;
+	hdr[cx->conf->encap_len - 1] = xtun_nvgre_flow_id(cx);
 }
 
 const struct xtun_wire xtun_gre_wire = {
@@ -258,5 +270,6 @@ const struct xtun_encap_ops xtun_nvgre_ops = {
 	.key_max = XTUN_NVGRE_VSID_MAX,
 	.key_needed = true,
 	.prepare = xtun_gre_prepare,
+	.flow = xtun_nvgre_flow,
 	.push = xtun_nvgre_push,
 };

@@ -90,6 +90,7 @@ static unsigned int xtun_ip_prepare(struct xtun_conf *conf, u8 *hdr)
 {
 	conf->gso_type = conf->p.family == AF_INET ? SKB_GSO_IPXIP4 :
 						     SKB_GSO_IPXIP6;
+	conf->flows = true;
 	return 0;
 }
 

@@ -7,7 +7,8 @@
     inner = tunnel.into(outer)          # what it delivers of one
 
 Packets go into the device and are taken from it by a packet socket: as they
-are, with no route, filter or socket between.
+are, with no route, filter or socket between.  Whoever sends them so is told of
+no errors; route() is for those who are.
 """
 
 import contextlib
@@ -61,6 +62,10 @@ class Tunnel:
                    f"link add {self.dev} type xtun {words} local {self.local} "
                    f"remote {self.remote}", f"link set {self.dev} up")
         self.eth = is_eth(words)
+        if self.eth:
+            # As where a bridge is: whose frames come by is told of errors.
+            self.ns.ip(f"link add link {self.dev} name {self.dev}.v type vlan id 4000")
+        self._raw = {}
         self._sock = self.ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._capture = capture.Capture(self.ns, self.dev, chatter=True)
         self.sequence = 0         # of the last packet that was sent to it
@@ -77,6 +82,18 @@ class Tunnel:
         else:
             ethertype = ethertype or pkt.ETHERTYPE[pkt.version(inner)]
         self._sock.sendto(inner, (self.dev, ethertype))
+
+    def route(self, packet):
+        """The host sends an IP packet (bytes), for which a route leads to the device."""
+        kind = pkt.version(packet)
+        if kind not in self._raw:
+            with ktap.for_file():
+                self._raw[kind] = self.ns.socket(
+                    {"v4": socket.AF_INET, "v6": socket.AF_INET6}[kind], socket.SOCK_RAW,
+                    socket.IPPROTO_RAW)
+            self._raw[kind].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE,
+                                       self.dev.encode())
+        self._raw[kind].sendto(packet, (pkt.outer_fields(packet)["dst"], 0))
 
     def is_mine(self, outer):
         """Whether the tunnel has sent this packet."""

@@ -119,7 +119,7 @@ class Sent:
     """
 
     def __init__(self, bench, tunnel, inner, outer, bridged=False):
-        self._bench, self._bridged = bench, bridged
+        self._bench, self.bridged = bench, bridged
         self.tunnel, self.inner, self.outer = tunnel, inner, outer
         self.packet, self.link = split(tunnel, inner)
         self.overhead = len(outer) - len(self.packet)
@@ -147,7 +147,7 @@ class Sent:
     def _ends(self):
         """Link, src and dst of an error to the sender, as in Told."""
         fields = pkt.outer_fields(self.packet)
-        if self._bridged:
+        if self.bridged:
             return {"link": self.link[6:12] + self.link[:6] + self.link[12:],
                     "src": fields["dst"], "dst": fields["src"]}
         return {"link": None, "src": self._bench.LAN[self.kind], "dst": fields["src"]}
@@ -184,6 +184,9 @@ class Bench:
             # No IPv6 address: the device would speak of multicast groups.
             self.ns.ip(f"addr add {self.network(tunnel, 'v4')}1/24 dev {tunnel.dev}",
                        f"route add {self.network(tunnel, 'v6')}/64 dev {tunnel.dev}")
+            if tunnel.eth:
+                self.ns.ip(*(f"neigh replace {self.network(tunnel, kind)}2 dev {tunnel.dev} "
+                             f"lladdr {pkt.INNER_MACS[1]} nud permanent" for kind in MOST))
         return tunnel
 
     def network(self, tunnel, kind):
@@ -216,10 +219,17 @@ class Bench:
     def push(self, tunnel, inner, bridged=False):
         """A packet, or frame, as it is (bytes)."""
         self.bed.peer.drain()
-        tunnel.push(inner)
+        self.again(tunnel, inner, bridged)
         outer = self.bed.peer.recv(lambda packet: tunnel.is_mine(packet) and inner in packet,
                                    f"a packet from {tunnel.dev} ({tunnel.words})")
         return Sent(self, tunnel, inner, outer, bridged)
+
+    def again(self, tunnel, inner, bridged=False):
+        """As push(), and nobody looks what becomes of it."""
+        if bridged:
+            tunnel.push(inner)
+        else:
+            tunnel.route(split(tunnel, inner)[0])
 
     def quotes(self, tunnel, sender):
         """A packet and a quote of it, for each number of bytes from RFC 792's 8 on.

@@ -413,8 +413,13 @@ class Namespace:
         return {name: count for name, count in self.counters(dev).items()
                 if count and re.match(r"[rt]x-", name)}
 
+    def peer_mtu(self, address):
+        """The path MTU to a peer, as the tunnels that know of it have it, or None."""
+        return min((told["path"]["mtu"] for told in self.tunctl("path")
+                    if told["path"]["peer"] == address), default=None)
+
     def path_mtu(self, address):
-        """What is known of the path's MTU, or None."""
+        """What the kernel knows of the path's MTU, or None."""
         found = re.search(r"\bmtu (?:lock )?(\d+)", self.ip(f"route get {address}"))
         return int(found[1]) if found else None
 

@@ -483,12 +483,14 @@ static const struct drop {
 	const char *text;
 } drops[] = {
 	{ "tx-encap-limit", "its packets come out of as many tunnels as their encaplimit allows" },
+	{ "tx-nesting", "there are too many tunnels in each other on the way to the peer" },
 	{ "tx-no-memory", "the kernel has no memory for what it sends" },
 	{ "rx-checksum", "something on the path changes packets, their checksum is wrong" },
 	{ "rx-no-checksum", "the peer sends no checksum, and one is demanded" },
 	{ "rx-no-sequence", "iseq is set, and the peer sends no sequence number" },
 	{ "rx-sequence", "packets come late or twice, and iseq is set" },
 	{ "rx-ecn", "the path marks as congested what it must drop" },
+	{ "rx-nesting", "what comes in has too many tunnels in each other" },
 	{ "rx-policy", "an IPsec policy wants to have packets protected that are not" },
 	{ "rx-conntrack", "connection tracking refuses packets, its table may be full" },
 	{ "rx-backlog", "packets come in faster than they are taken" },

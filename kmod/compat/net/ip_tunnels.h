@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
+ * How deep tunnels may be nested on one stack, and what becomes of the marks of
+ * packets that were merged.
+ *
  * Segments of a packet that was merged out of ones with the same identification
  * all get that again. A bit that says so was about the innermost header first.
  * Since there is another one for all headers but the outermost, whoever puts on
@@ -9,6 +12,14 @@
 #define _XTUN_COMPAT_NET_IP_TUNNELS_H
 
 #include_next <net/ip_tunnels.h>
+
+/*
+ * So deep on one stack may packets be in tunnels and other devices when one more
+ * tunnel sends. Older kernels have no limit for tunnels whose devices have queues.
+ */
+#ifndef IP_TUNNEL_RECURSION_LIMIT
+#define IP_TUNNEL_RECURSION_LIMIT	5
+#endif
 
 #ifdef XTUN_HAVE_GSO_FIXEDID_INNER
 /* What was said by one of the bits is said by another, and nothing else. */

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# IPsec policies and routing rules see outer packets as they are: selectors by
+# protocol, key, ports and ICMP type hold for every encapsulation, both ways, and
+# for each packet where they differ.
+import contextlib
+import socket
+import struct
+
+from lib import ktap, net, pkt
+from lib.bed import Bed
+
+FAMILIES = ("v4", "v6")
+PORT = 4789
+TYPES = {"v4": (1, 8, 0), "v6": (58, 128, 129)}     # ICMP: protocol, request, reply
+
+# Words; the selector of its outer packets as ip(8) has it, and one beside it.
+SELECTORS = {
+    "encap gre key 7": ("proto gre key 7", "proto gre key 8"),
+    "encap gre key 0x12345": ("proto gre key 74565", "proto gre key 9029"),
+    "encap gre": ("proto gre", "proto 115"),
+    "encap vxlan key 7": (f"proto udp dport {PORT}", "proto udp dport 4790"),
+    "encap vxlan key 8 sport 5000": ("proto udp sport 5000", "proto udp sport 5001"),
+    "encap fou dport 5555": ("proto udp dport 5555", "proto udp dport 5556"),
+    "encap gtp key 7": ("proto udp dport 2152", "proto udp dport 2153"),
+    "encap l2tp key 7": ("proto udp sport 1701 dport 1701", "proto udp sport 1702 dport 1701"),
+    "encap l2tp-ip key 7": ("proto 115", "proto gre"),
+    "encap icmp key 7 echo request": ("proto ICMP type REQUEST", "proto ICMP type REPLY"),
+}
+
+
+def setup():
+    return Bed()
+
+
+def selector(text, family):
+    proto, request, reply = TYPES[family]
+    return text.replace("ICMP", str(proto)).replace("REQUEST", str(request)).replace(
+        "REPLY", str(reply))
+
+
+@contextlib.contextmanager
+def policy(tunnel, direction, selects):
+    """Packets between the ends that this selects are to be dropped."""
+    ends = (tunnel.local, tunnel.remote)
+    src, dst = ends if direction == "out" else reversed(ends)
+    words = f"src {src} dst {dst} {selector(selects, tunnel.family)} dir {direction}"
+    tunnel.ns.ip(f"xfrm policy add {words} action block")
+    try:
+        yield
+    finally:
+        tunnel.ns.ip(f"xfrm policy del {words}")
+
+
+def inner(tunnel, kind="v4", **words):
+    return pkt.inner(f"eth-{kind}" if tunnel.eth else kind, **words)
+
+
+@ktap.table("{0} over {1}: a policy for {2} stops its packets, one for {3} does not", [
+    (words, family, *SELECTORS[words]) for words in SELECTORS for family in FAMILIES])
+def out(bed, words, family, selects, beside):
+    tunnel = bed.tunnel(words, family)
+    ktap.true(tunnel.out(inner(tunnel)), "sent without a policy")
+    with policy(tunnel, "out", beside):
+        ktap.true(tunnel.out(inner(tunnel)), "sent, as the policy is for others")
+    with policy(tunnel, "out", selects):
+        with tunnel.ns.moves(tunnel.dev, tx_filtered=1):
+            tunnel.push(inner(tunnel))
+    ktap.true(tunnel.out(inner(tunnel)), "sent again")
+
+
+@ktap.table("{0} over {1}: what comes in, likewise", [
+    (words, family) for words in ("encap gre key 7", "encap gre") for family in FAMILIES])
+def into(bed, words, family):
+    tunnel = bed.tunnel(words, family)
+    selects, beside = SELECTORS[words]
+    key = 7 if "key" in words else None
+    outer = tunnel.outer(pkt.gre("v4", pkt.inner("v4"), key=key), pkt.GRE_PROTO)
+    ktap.eq(tunnel.into(outer), pkt.inner("v4"), "delivered without a policy")
+    with policy(tunnel, "in", beside):
+        ktap.eq(tunnel.into(outer), pkt.inner("v4"), "delivered, as the policy is for others")
+    with policy(tunnel, "in", selects), tunnel.ns.moves(tunnel.dev, rx_policy=1):
+        tunnel.peer.send(outer)
+
+
+def source_port(outer):
+    return int.from_bytes(outer[pkt.outer_fields(outer)["header"]:][:2], "big")
+
+
+def two_flows(tunnel):
+    """Inner packets of two flows, and the outer source ports of these."""
+    seen = {}
+    for port in pkt.PORTS:
+        packet = inner(tunnel, sport=port)
+        seen.setdefault(source_port(tunnel.out(packet)), packet)
+        if len(seen) == 2:
+            return [(port, packet) for port, packet in seen.items()]
+    return ktap.fail("all flows have one source port")
+
+
+@ktap.table("{0} over {1}: a policy for one source port stops one flow", [
+    (words, family) for words in ("encap vxlan key 7", "encap geneve payload ip key 7",
+                                  "encap gue payload ip") for family in FAMILIES])
+def one_flow(bed, words, family):
+    tunnel = bed.tunnel(words, family)
+    (port, stopped), (_, other) = two_flows(tunnel)
+    with policy(tunnel, "out", f"proto udp sport {port}"):
+        with tunnel.ns.moves(tunnel.dev, tx_filtered=1):
+            tunnel.push(stopped)
+        ktap.true(tunnel.out(other), "the other flow is sent")
+    ktap.true(tunnel.out(stopped), "sent again")
+
+
+@ktap.table("encap ip over {0}: a policy for protocol {2} stops inner IP{1} alone", [
+    (family, kind, proto) for family in FAMILIES for kind, proto in (("v4", 4), ("v6", 41))])
+def by_payload(bed, family, kind, proto):
+    tunnel = bed.tunnel("encap ip", family)
+    other = FAMILIES[kind == "v4"]
+    ktap.true(tunnel.out(pkt.inner(other)), "sent without a policy")
+    with policy(tunnel, "out", f"proto {proto}"):
+        ktap.true(tunnel.out(pkt.inner(other)), "the other is sent")
+        with tunnel.ns.moves(tunnel.dev, tx_filtered=1):
+            tunnel.push(pkt.inner(kind))
+
+
+# ---- rules ----
+
+@contextlib.contextmanager
+def rule(tunnel, words):
+    """Packets to the peer of which this is true have no route."""
+    line = f"{words} to {tunnel.remote} prohibit"
+    option = f"-{tunnel.family[1]}"
+    tunnel.ns.check("ip", option, "rule", "add", *line.split(), "pref", "50")
+    try:
+        yield
+    finally:
+        tunnel.ns.check("ip", option, "rule", "del", *line.split(), "pref", "50")
+
+
+@ktap.table("{0} over {1}: ip rule {2} stops its packets, {3} does not", [
+    (words, family, *rules) for family in FAMILIES for words, *rules in (
+        ("encap gre key 7", "ipproto gre", "ipproto udp"),
+        ("encap vxlan key 7", f"ipproto udp dport {PORT}", "ipproto udp dport 4790"),
+        ("encap l2tp key 7", "ipproto udp sport 1701", "ipproto udp sport 1702"))])
+def rules(bed, words, family, stops, beside):
+    tunnel = bed.tunnel(words, family)
+    with rule(tunnel, beside):
+        ktap.true(tunnel.out(inner(tunnel)), "sent, as the rule is for others")
+    with rule(tunnel, stops), tunnel.ns.moves(tunnel.dev, tx_no_route=1):
+        tunnel.push(inner(tunnel))
+    ktap.true(tunnel.out(inner(tunnel)), "sent again")
+
+
+@ktap.table("encap vxlan over {0}: a rule for one source port stops one flow", FAMILIES)
+def rule_of_flow(bed, family):
+    tunnel = bed.tunnel("encap vxlan key 7", family)
+    (port, stopped), (_, other) = two_flows(tunnel)
+    with rule(tunnel, f"ipproto udp sport {port}"):
+        with tunnel.ns.moves(tunnel.dev, tx_no_route=1):
+            tunnel.push(stopped)
+        ktap.true(tunnel.out(other), "the other flow is sent")
+
+
+# From linux/fib_rules.h and rtnetlink.h: ip(8) of Debian 12 has no word for it.
+RTM_NEWRULE, RTM_DELRULE, FRA_DST, FRA_PRIORITY, FRA_DSCP, FR_ACT_PROHIBIT = 32, 33, 1, 6, 25, 8
+NLM_F_REQUEST_ACK, NLM_F_CREATE_EXCL = 5, 0x600
+
+
+def dscp_rule(tunnel, message, dscp):
+    """Adds, or deletes, a rule for a DSCP of six bits."""
+    dst = net.packed(tunnel.remote)
+    body = struct.pack("=8BI", net.family_of(tunnel.remote), len(dst) * 8, 0, 0, 0, 0, 0,
+                       FR_ACT_PROHIBIT, 0)
+    for kind, value in ((FRA_DST, dst), (FRA_PRIORITY, struct.pack("=I", 50)),
+                        (FRA_DSCP, bytes([dscp]))):
+        body += struct.pack("=HH", 4 + len(value), kind) + value.ljust((len(value) + 3) & ~3, b"\0")
+    flags = NLM_F_REQUEST_ACK | (NLM_F_CREATE_EXCL if message == RTM_NEWRULE else 0)
+    sock = tunnel.ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    sock.send(struct.pack("=IHHII", 16 + len(body), message, flags, 1, 0) + body)
+    return -struct.unpack_from("=i", sock.recv(4096), 16)[0]
+
+
+@ktap.table("encap gre {1} over {0}: a rule for DSCP {2:#x} stops packets that have it", [
+    (family, words, dscp) for family in FAMILIES for dscp in (0x2e, 0x2b)
+    for words in ("tos inherit", f"tos {dscp << 2:#x}")])
+def by_dscp(bed, family, words, dscp):
+    if net.kernel_before(6, 12):
+        ktap.skip("its rules know only some bits of the TOS")
+    tunnel = bed.tunnel(f"encap gre key 9 {words}", family)
+    marked, other = pkt.inner("v4", tos=dscp << 2), pkt.inner("v4", tos=0x28)
+    ktap.eq(dscp_rule(tunnel, RTM_NEWRULE, dscp), 0, "errno of the new rule")
+    try:
+        with tunnel.ns.moves(tunnel.dev, tx_no_route=1):
+            tunnel.push(marked)
+        if "inherit" in words:
+            ktap.true(tunnel.out(other), "another DSCP is sent")
+    finally:
+        ktap.eq(dscp_rule(tunnel, RTM_DELRULE, dscp), 0, "errno when it goes")
+    ktap.true(tunnel.out(marked), "sent again")
+
+
+ktap.main(setup)
