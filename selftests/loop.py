@@ -257,7 +257,7 @@ def neighbour(lab, words, family, how):
         queue(ns, "t0")
     ns.ip("link set t0 master br0", "link set br1 master br0", "link set t0 up",
           "link set br1 up", "link set br1.far up", "link set br0 up",
-          f"route add {remote} dev br0")
+          f"route add {remote} dev br0", net.address_line("br0", "fe80::77/64"))
     ns.wait_running("t0", "br0", "br1")
     far = ns.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     far.bind(("br1.far", 0))

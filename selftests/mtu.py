@@ -845,12 +845,12 @@ def own_route(lab, family, words, rule):
 
 
 @ktap.table("{0} over v4: a route with a locked MTU: no DF, and nothing is learned", [
-    "encap ip", "encap gre key 7", "encap vxlan key 7"])
+    "encap ip", "encap gre key 7", "encap gre payload eth"])
 def locked(lab, words):
     bed_tunnel = lab.bed.tunnel(f"{words} ttl 44")
     line = f"route {{}} {bed_tunnel.remote} dev under0 mtu lock 1400"
     bed_tunnel.ns.ip(line.format("add"))
-    ktap.defer(bed_tunnel.ns.ip, line.format("del"))
+    ktap.defer(bed_tunnel.ns.ip, f"route del {bed_tunnel.remote} dev under0")
     ktap.wait_for(lambda: bed_tunnel.ns.mtu(bed_tunnel.dev) == 1400 - overhead(words, "v4"),
                   "the MTU of the device")
     inner = bed_tunnel.inner("v4", flags="DF", data=bytes(1300))

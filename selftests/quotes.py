@@ -543,7 +543,7 @@ def from_us(tunnel, proto, payload):
     return bytes(pkt.ip(tunnel.family, tunnel.local, tunnel.remote, payload, proto, **fields))
 
 
-def echo(tunnel, request):
+def echo_of(tunnel, request):
     kinds = {"v4": (0, 8), "v6": (129, 128)}[tunnel.family]
     body = struct.pack("!BBHHH", kinds[request], 0, 0, 77, 1) + bytes(1400)
     return from_us(tunnel, {"v4": 1, "v6": 58}[tunnel.family], body)
@@ -563,8 +563,8 @@ def of_a_socket(tunnel):
 
 
 FOREIGN = {
-    "an echo reply": lambda tunnel: echo(tunnel, False),
-    "an echo request": lambda tunnel: echo(tunnel, True),
+    "an echo reply": lambda tunnel: echo_of(tunnel, False),
+    "an echo request": lambda tunnel: echo_of(tunnel, True),
     "a datagram that nobody has sent": lambda tunnel: datagram(tunnel, 1111, 2222),
     "a datagram of a socket": of_a_socket,
     "a VNI that no tunnel has": lambda tunnel: datagram(

@@ -224,7 +224,9 @@ def answered(bench, words, sender, family, kind, _, fields, make):
 
 
 @ktap.table("err-mute: {0} over {2}: {1}{3} is not told about {4}", [
-    (*row, kind, *packet) for row in KINDS for kind in FAMILIES for packet in MUTE[kind]])
+    (*row, kind, *packet) for row in KINDS for kind in FAMILIES for packet in MUTE[kind]
+    # To a packet of its own without a source the kernel gives one.
+    if row[1] != "IP" or packet[0] != "from 0.0.0.0"])
 def mute(bench, words, sender, family, kind, _, fields, make):
     tunnel = bench.tunnel(words, family)
     packet = packet_of(bench, tunnel, kind, fields, make)

@@ -83,8 +83,11 @@ class Tunnel:
             ethertype = ethertype or pkt.ETHERTYPE[pkt.version(inner)]
         self._sock.sendto(inner, (self.dev, ethertype))
 
-    def route(self, packet):
-        """The host sends an IP packet (bytes), for which a route leads to the device."""
+    def route(self, packet, towards=None):
+        """The host sends an IP packet (bytes), for which a route leads to the device.
+
+        towards: the address of that route, if it is not the packet's own.
+        """
         kind = pkt.version(packet)
         if kind not in self._raw:
             with ktap.for_file():
@@ -93,7 +96,7 @@ class Tunnel:
                     socket.IPPROTO_RAW)
             self._raw[kind].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE,
                                        self.dev.encode())
-        self._raw[kind].sendto(packet, (pkt.outer_fields(packet)["dst"], 0))
+        self._raw[kind].sendto(packet, (towards or pkt.outer_fields(packet)["dst"], 0))
 
     def is_mine(self, outer):
         """Whether the tunnel has sent this packet."""

@@ -173,6 +173,10 @@ class Bench:
         self.bed = Bed()
         self.ns, self.lan = self.bed.ns, self.bed.second_link()
         self.ns.sysctl(UNLIMITED)
+        # Fragments that are sent are not to be put together before they leave.
+        self.ns.check("nft", "table ip6 bench { chain pieces {"
+                             " type filter hook output priority -450; exthdr frag exists notrack;"
+                             " } }")
         self._number = {}
         self._echo = 0
 
@@ -229,7 +233,8 @@ class Bench:
         if bridged:
             tunnel.push(inner)
         else:
-            tunnel.route(split(tunnel, inner)[0])
+            packet, _ = split(tunnel, inner)
+            tunnel.route(packet, self.network(tunnel, pkt.version(packet)) + "2")
 
     def quotes(self, tunnel, sender):
         """A packet and a quote of it, for each number of bytes from RFC 792's 8 on.
