@@ -833,12 +833,13 @@ static void xtun_derive(struct xtun_conf *conf)
 	wire = conf->ops->wire;
 	carrier = wire->carrier;
 
+	conf->via = xtun_underlay_via(conf->tun->net, p);
 	conf->match = (struct xtun_match) {
 		.net = conf->tun->net,
 		.local = p->local,
 		.remote = p->remote,
 		.key = p->ikey,
-		.link = p->link,
+		.link = conf->via,
 		.wire = wire->id,
 		.family = p->family,
 		.payload = wire->rest ? 0 : p->payload,
@@ -956,6 +957,20 @@ struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu)
 	conf->p.mtu = mtu;
 	xtun_derive(conf);
 	return conf;
+}
+
+/**
+ * xtun_conf_again() - make a configuration of the same words
+ * @old: the other
+ *
+ * What follows from the words follows from how the underlay is now.
+ *
+ * Context: RTNL, may sleep.
+ * Return: the configuration, not yet in force, or an ERR_PTR().
+ */
+struct xtun_conf *xtun_conf_again(const struct xtun_conf *old)
+{
+	return xtun_conf_with_mtu(old, old->p.mtu);
 }
 
 /**

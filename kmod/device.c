@@ -183,9 +183,17 @@ static int xtun_stop(struct net_device *dev)
 	return 0;
 }
 
-/* Put @new in the place of the configuration in force. */
-static int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
-		     struct netlink_ext_ack *extack)
+/**
+ * xtun_swap() - put a configuration in the place of that in force
+ * @tun: the tunnel
+ * @new: the configuration
+ * @extack: gets the reason of a refusal, or NULL
+ *
+ * Context: RTNL, may sleep.
+ * Return: 0, or a negative error with nothing changed, and the caller frees @new.
+ */
+int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
+	      struct netlink_ext_ack *extack)
 {
 	struct xtun_conf *old = rtnl_dereference(tun->conf);
 	int err;

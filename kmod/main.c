@@ -115,9 +115,12 @@ static int __init xtun_init(void)
 	err = xtun_mtu_init();
 	if (err)
 		goto exit_net;
-	err = xtun_ipproto_init();
+	err = xtun_underlay_init();
 	if (err)
 		goto exit_mtu;
+	err = xtun_ipproto_init();
+	if (err)
+		goto exit_underlay;
 	err = rtnl_link_register(&xtun_link_ops);
 	if (err)
 		goto exit_ipproto;
@@ -133,6 +136,8 @@ exit_link:
 	rtnl_link_unregister(&xtun_link_ops);
 exit_ipproto:
 	xtun_ipproto_exit();
+exit_underlay:
+	xtun_underlay_exit();
 exit_mtu:
 	xtun_mtu_exit();
 exit_net:
@@ -147,6 +152,7 @@ static void __exit xtun_exit(void)
 	xtun_genl_exit();
 	rtnl_link_unregister(&xtun_link_ops);
 	xtun_ipproto_exit();
+	xtun_underlay_exit();
 	xtun_mtu_exit();
 	unregister_pernet_device(&xtun_net_ops);
 	/* Configurations are freed by callbacks of this module. */

@@ -65,7 +65,7 @@ static void xtun_route_flow(const struct xtun_cx *cx, struct flowi_common *fl)
 	const struct xtun_conf *conf = cx->conf;
 	u8 family = conf->p.family;
 
-	fl->flowic_oif = conf->p.link;
+	fl->flowic_oif = conf->via;
 	fl->flowic_mark = conf->p.fwmark;
 	fl->flowic_proto = conf->ipproto;
 	if (conf->ipproto)
@@ -112,6 +112,41 @@ static struct dst_entry *xtun_lookup6_strict(struct net *net,
 	return xfrm_lookup_route(net, dst, flowi6_to_flowi(fl6), NULL, 0);
 }
 
+/* Is it an address of this host, in the VRF of a device, or in none without one? */
+static bool xtun_is_own6(struct net *net, const struct in6_addr *addr, int link)
+{
+	struct net_device *dev;
+	bool own;
+
+	rcu_read_lock();
+	dev = link ? dev_get_by_index_rcu(net, link) : NULL;
+	own = ipv6_chk_addr(net, addr, dev, 0);
+	rcu_read_unlock();
+	return own;
+}
+
+/*
+ * IPv4 routes look whether the source is ours, in whatever VRF; IPv6 ones do
+ * not. It is that of the tunnel's dev, or, where routes lead from one to another,
+ * that which the packets leave through.
+ */
+static struct dst_entry *xtun_lookup6_from(const struct xtun_conf *conf,
+					   struct flowi6 *fl6)
+{
+	struct net *net = conf->tun->net;
+	const struct in6_addr saddr = fl6->saddr;
+	bool own = xtun_is_own6(net, &saddr, conf->via);
+	struct dst_entry *dst;
+
+	dst = conf->via ? xtun_lookup6_strict(net, fl6) :
+			  ip6_dst_lookup_flow(net, NULL, fl6, NULL);
+	if (own || (!IS_ERR(dst) && ipv6_chk_addr(net, &saddr, dst->dev, 0)))
+		return dst;
+	if (!IS_ERR(dst))
+		dst_release(dst);
+	return ERR_PTR(-EADDRNOTAVAIL);
+}
+
 static struct dst_entry *xtun_lookup6(struct xtun_cx *cx)
 {
 	struct flowi6 fl6 = {
@@ -124,12 +159,8 @@ static struct dst_entry *xtun_lookup6(struct xtun_cx *cx)
 	struct dst_entry *dst;
 
 	xtun_route_flow(cx, &fl6.__fl_common);
-	/* IPv4 routes look whether the source is ours; IPv6 ones do not. */
-	if (!ipv6_addr_any(&fl6.saddr) &&
-	    !ipv6_chk_addr(net, &fl6.saddr, NULL, 0))
-		return ERR_PTR(-EADDRNOTAVAIL);
-	if (fl6.flowi6_oif && !ipv6_addr_any(&fl6.saddr))
-		return xtun_lookup6_strict(net, &fl6);
+	if (!ipv6_addr_any(&fl6.saddr))
+		return xtun_lookup6_from(cx->conf, &fl6);
 
 	dst = ip6_dst_lookup_flow(net, NULL, &fl6, NULL);
 	if (!IS_ERR(dst))
@@ -850,7 +881,8 @@ bool xtun_route_is_own(const struct sk_buff *skb, u8 family,
 	if (family == AF_INET)
 		return inet_addr_type_dev_table(net, skb->dev, addr->ip) ==
 		       RTN_LOCAL;
-	return ipv6_chk_addr(net, &addr->in6, NULL, 0);
+	return xtun_is_own6(net, &addr->in6,
+			    xtun_route_port(skb, family) ?: skb->dev->ifindex);
 }
 
 static bool xtun_answer4(struct sock *sk, const struct xtun_stray *s,

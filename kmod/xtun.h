@@ -238,6 +238,8 @@ struct xtun_params {
  * @match: what is looked up there
  * @tun: the tunnel
  * @ops: its encapsulation, or NULL while it is not configured
+ * @via: ifindex of the device that packets have to leave and arrive through:
+ *	@p.link, or the VRF that this is a port of; 0 for any
  * @outer_len: bytes of outer IP header and its options
  * @encap_len: bytes between the outer IP header and the payload, the carrier's
  *	header included
@@ -268,6 +270,7 @@ struct xtun_conf {
 	struct xtun_match match;
 	struct xtun_dev *tun;
 	const struct xtun_encap_ops *ops;
+	u32 via;
 	u8 outer_len;
 	u8 encap_len;
 	u16 overhead;
@@ -955,6 +958,7 @@ void xtun_prefix_fill(struct xtun_prefix *prefix, u8 family,
 bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
 		     const union nf_inet_addr *addr);
 struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu);
+struct xtun_conf *xtun_conf_again(const struct xtun_conf *old);
 void xtun_conf_free(struct xtun_conf *conf);
 void xtun_conf_free_rcu(struct xtun_conf *conf);
 size_t xtun_conf_size(const struct xtun_conf *conf);
@@ -970,6 +974,8 @@ int xtun_create(struct net *net, struct net_device *dev,
 		struct netlink_ext_ack *extack);
 int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 		struct netlink_ext_ack *extack);
+int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
+	      struct netlink_ext_ack *extack);
 
 /* link.c */
 extern struct rtnl_link_ops xtun_link_ops;
@@ -1213,6 +1219,11 @@ void xtun_mtu_exit(void);
 int xtun_mtu_net_init(struct xtun_net *xn);
 void xtun_mtu_net_exit(struct xtun_net *xn);
 bool xtun_mtu_follow(struct xtun_dev *tun);
+
+/* underlay.c */
+u32 xtun_underlay_via(struct net *net, const struct xtun_params *p);
+int xtun_underlay_init(void);
+void xtun_underlay_exit(void);
 
 /* keepalive.c */
 void xtun_keepalive_init(struct xtun_dev *tun);
