@@ -93,7 +93,7 @@ static int xtun_check_addr(const struct nlattr *attr, const char *word,
 			why = "is not the address of one host";
 		else if (ipv6_addr_v4mapped(&addr->in6))
 			why = "is IPv4-mapped: give the IPv4 address";
-		else if (!p->link &&
+		else if (!p->link.name[0] &&
 			 ipv6_addr_type(&addr->in6) & IPV6_ADDR_LINKLOCAL)
 			why = "is link-local: say on which dev";
 	}
@@ -141,31 +141,72 @@ static int xtun_parse_addrs(struct nlattr **tb, struct xtun_params *p,
 			       remote, p, extack);
 }
 
-static int xtun_parse_link(const struct xtun_dev *tun, struct nlattr *attr,
-			   struct xtun_params *p,
-			   struct netlink_ext_ack *extack)
+static int xtun_take_link(const struct xtun_dev *tun, const struct nlattr *attr,
+			  const struct net_device *link, struct xtun_params *p,
+			  struct netlink_ext_ack *extack)
 {
-	struct net_device *link;
-
-	if (!attr)
-		return 0;
-
-	p->link = nla_get_u32(attr);
-	if (!p->link)
-		return 0;
-
-	link = __dev_get_by_index(tun->net, p->link);
-	if (!link) {
-		NL_SET_ERR_MSG_ATTR(extack, attr,
-				    "dev: there is no such device in the netns of the underlay");
-		return -ENODEV;
-	}
 	if (link == tun->dev) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
 				    "dev: a tunnel cannot be its own underlay");
 		return -EINVAL;
 	}
+	p->link.index = link->ifindex;
+	strscpy(p->link.name, link->name, sizeof(p->link.name));
 	return 0;
+}
+
+/* A name may be of a device that comes later. */
+static int xtun_parse_link_name(const struct xtun_dev *tun,
+				const struct nlattr *attr,
+				struct xtun_params *p,
+				struct netlink_ext_ack *extack)
+{
+	struct xtun_link link = {};
+	struct net_device *dev;
+
+	nla_strscpy(link.name, attr, sizeof(link.name));
+	if (p->link.index) {
+		if (!strcmp(link.name, p->link.name))
+			return 0;
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "dev: the device with this index has another name");
+		return -EINVAL;
+	}
+	dev = __dev_get_by_name(tun->net, link.name);
+	if (dev)
+		return xtun_take_link(tun, attr, dev, p, extack);
+	if (link.name[0] && !dev_valid_name(link.name)) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "dev: not a valid name of a device");
+		return -EINVAL;
+	}
+	p->link = link;
+	return 0;
+}
+
+static int xtun_parse_link(const struct xtun_dev *tun, struct nlattr **tb,
+			   struct xtun_params *p,
+			   struct netlink_ext_ack *extack)
+{
+	const struct nlattr *index = tb[XTUN_A_CONF_LINK];
+	const struct nlattr *name = tb[XTUN_A_CONF_LINK_NAME];
+	struct net_device *link;
+	int err = 0;
+
+	if (index || name)
+		p->link = (struct xtun_link){};
+	if (index && nla_get_u32(index)) {
+		link = __dev_get_by_index(tun->net, nla_get_u32(index));
+		if (!link) {
+			NL_SET_ERR_MSG_ATTR(extack, index,
+					    "dev: there is no such device in the netns of the underlay");
+			return -ENODEV;
+		}
+		err = xtun_take_link(tun, index, link, p, extack);
+	}
+	if (!err && name)
+		err = xtun_parse_link_name(tun, name, p, extack);
+	return err;
 }
 
 static void xtun_parse_keys(struct nlattr **tb, struct xtun_params *p)
@@ -421,7 +462,7 @@ static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
 
 	xtun_parse_scalars(tb, p);
 	xtun_parse_keys(tb, p);
-	err = xtun_parse_link(tun, tb[XTUN_A_CONF_LINK], p, extack);
+	err = xtun_parse_link(tun, tb, p, extack);
 	if (err)
 		return err;
 	err = xtun_parse_addrs(tb, p, extack);
@@ -960,17 +1001,23 @@ struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu)
 }
 
 /**
- * xtun_conf_again() - make a configuration of the same words
+ * xtun_conf_with_link() - make a configuration that differs in its link
  * @old: the other
- *
- * What follows from the words follows from how the underlay is now.
+ * @link: what its dev is now; if that is the same, what it is a port of may differ
  *
  * Context: RTNL, may sleep.
  * Return: the configuration, not yet in force, or an ERR_PTR().
  */
-struct xtun_conf *xtun_conf_again(const struct xtun_conf *old)
+struct xtun_conf *xtun_conf_with_link(const struct xtun_conf *old,
+				      const struct xtun_link *link)
 {
-	return xtun_conf_with_mtu(old, old->p.mtu);
+	struct xtun_conf *conf = xtun_conf_alloc(old->tun, old);
+
+	if (IS_ERR(conf))
+		return conf;
+	conf->p.link = *link;
+	xtun_derive(conf);
+	return conf;
 }
 
 /**
@@ -1011,9 +1058,10 @@ void xtun_conf_free_rcu(struct xtun_conf *conf)
  */
 size_t xtun_conf_size(const struct xtun_conf *conf)
 {
-	/* Every attribute but the addresses and the nest fits into 8 bytes. */
+	/* All others fit into 8 bytes. */
 	return XTUN_A_CONF_MAX * nla_total_size(sizeof(struct nla_bitfield32)) +
 	       2 * nla_total_size(sizeof(struct in6_addr)) +
+	       nla_total_size(IFNAMSIZ) +
 	       nla_total_size(0) +
 	       conf->p.n_allow * (nla_total_size(0) +
 				  nla_total_size(sizeof(struct in6_addr)) +
@@ -1070,7 +1118,11 @@ static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p)
 	if (!xtun_addr_is_any(&p->remote) &&
 	    xtun_put_addr(skb, XTUN_A_CONF_REMOTE, &p->remote, p->family))
 		return -EMSGSIZE;
-	if (p->link && nla_put_u32(skb, XTUN_A_CONF_LINK, p->link))
+	if (p->link.index &&
+	    nla_put_u32(skb, XTUN_A_CONF_LINK, p->link.index))
+		return -EMSGSIZE;
+	if (p->link.name[0] &&
+	    nla_put_string(skb, XTUN_A_CONF_LINK_NAME, p->link.name))
 		return -EMSGSIZE;
 	if (p->has_ikey && nla_put_u32(skb, XTUN_A_CONF_IKEY, p->ikey))
 		return -EMSGSIZE;

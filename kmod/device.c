@@ -34,10 +34,7 @@ static void xtun_apply(struct xtun_dev *tun)
 	tun->dev->needed_headroom = conf->ops ? conf->outer_len +
 						conf->encap_len +
 						XTUN_LINK_HEADROOM : 0;
-	if (conf->ops)
-		netif_carrier_on(tun->dev);
-	else
-		netif_carrier_off(tun->dev);
+	xtun_underlay_carrier(tun);
 	xtun_mtu_follow(tun);
 	xtun_keepalive_start(tun);
 }
@@ -127,6 +124,7 @@ static int xtun_dev_init(struct net_device *dev)
 		goto put_carrier;
 	xtun_memory_follow(tun, conf);
 	list_add_tail_rcu(&tun->list, &xtun_net(tun->net)->tunnels);
+	xtun_underlay_bind(tun);
 	return 0;
 
 put_carrier:
@@ -144,6 +142,7 @@ static void xtun_dev_uninit(struct net_device *dev)
 	struct xtun_conf *conf = rtnl_dereference(tun->conf);
 
 	list_del_rcu(&tun->list);
+	xtun_underlay_unbind(tun);
 	xtun_lookup_del(conf);
 	xtun_carrier_put(conf);
 	/* A packet may have found it; those of a registered device are waited
@@ -209,6 +208,8 @@ int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 		return err;
 	}
 	rcu_assign_pointer(tun->conf, new);
+	xtun_underlay_unbind(tun);
+	xtun_underlay_bind(tun);
 	xtun_memory_follow(tun, new);
 	xtun_carrier_put(old);
 
@@ -264,7 +265,7 @@ static int xtun_get_iflink(const struct net_device *dev)
 
 	rcu_read_lock();
 	conf = rcu_dereference(tun->conf);
-	link = conf ? conf->p.link : 0;
+	link = conf ? conf->p.link.index : 0;
 	rcu_read_unlock();
 	return link;
 }

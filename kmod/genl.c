@@ -87,6 +87,12 @@ static int xtun_put_netns(struct sk_buff *skb, const struct xtun_dev *tun)
 	return nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID, id);
 }
 
+static int xtun_put_wait(struct sk_buff *skb, const struct xtun_dev *tun)
+{
+	return tun->wait ? nla_put_u32(skb, XTUN_A_TUNNEL_WAITS_FOR,
+				       tun->wait) : 0;
+}
+
 static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
 			   const void *about)
 {
@@ -95,7 +101,8 @@ static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
 
 	if (xtun_put_id(skb, tun) || xtun_put_netns(skb, tun) ||
 	    nla_put_u32(skb, XTUN_A_TUNNEL_OVERHEAD, conf->overhead) ||
-	    nla_put_u32(skb, XTUN_A_TUNNEL_DEVICE_MTU, tun->dev->mtu))
+	    nla_put_u32(skb, XTUN_A_TUNNEL_DEVICE_MTU, tun->dev->mtu) ||
+	    xtun_put_wait(skb, tun))
 		return -EMSGSIZE;
 
 	nest = nla_nest_start(skb, XTUN_A_TUNNEL_CONF);
@@ -109,7 +116,7 @@ static size_t xtun_tunnel_size(const struct xtun_dev *tun)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
 
-	return nla_total_size(IFNAMSIZ) + 4 * nla_total_size(sizeof(u32)) +
+	return nla_total_size(IFNAMSIZ) + 5 * nla_total_size(sizeof(u32)) +
 	       nla_total_size(0) + xtun_conf_size(conf);
 }
 

@@ -15,7 +15,13 @@
 
 #define XTUN_MTU_DELAY		(HZ / 20)
 
-static void xtun_mtu_later(struct xtun_net *xn)
+/**
+ * xtun_mtu_later() - look soon what has become of the tunnels' underlay
+ * @xn: its netns
+ *
+ * Context: any; RTNL or RCU.
+ */
+void xtun_mtu_later(struct xtun_net *xn)
 {
 	/* A netns that is being made has nothing yet, or not all. */
 	if (xn && READ_ONCE(xn->watching) && !list_empty(&xn->tunnels))
@@ -69,6 +75,7 @@ static void xtun_mtu_work(struct work_struct *work)
 
 	rtnl_lock();
 	list_for_each_entry(tun, &xn->tunnels, list) {
+		xtun_underlay_follow(tun);
 		xtun_mtu_follow_paths(tun);
 		if (xtun_mtu_follow(tun))
 			xtun_notify(tun, XTUN_CMD_SET_NTF);

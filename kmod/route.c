@@ -5,6 +5,7 @@
  */
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
+#include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <net/addrconf.h>
@@ -424,7 +425,7 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 	    !xtun_route_path(conf, &conf->p.remote, &path))
 		return path.link_mtu;
 
-	link = __dev_get_by_index(conf->tun->net, conf->p.link);
+	link = __dev_get_by_index(conf->tun->net, conf->p.link.index);
 	return link ? READ_ONCE(link->mtu) : 0;
 }
 
@@ -862,6 +863,50 @@ bool xtun_route_for_one(const struct sk_buff *skb, u8 family)
 		return !(skb_rtable(skb)->rt_flags &
 			 (RTCF_BROADCAST | RTCF_MULTICAST));
 	return !ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr);
+}
+
+static bool xtun_is_own4(struct net *net, __be32 addr)
+{
+	bool own;
+
+	rcu_read_lock();
+	own = __ip_dev_find(net, addr, false);
+	rcu_read_unlock();
+	return own;
+}
+
+/* Routes may lead from any VRF into any other. */
+static bool xtun_is_own6_anywhere(struct net *net, const struct in6_addr *addr)
+{
+	struct net_device *dev;
+
+	if (xtun_is_own6(net, addr, 0))
+		return true;
+	for_each_netdev(net, dev) {
+		if (netif_is_l3_master(dev) && ipv6_chk_addr(net, addr, dev, 0))
+			return true;
+	}
+	return false;
+}
+
+/**
+ * xtun_route_has_local() - is the source of a tunnel's packets an address of ours?
+ * @conf: a configured configuration
+ *
+ * Context: RTNL.
+ * Return: whether it is, in whatever VRF, or is chosen by the route.
+ */
+bool xtun_route_has_local(const struct xtun_conf *conf)
+{
+	const union nf_inet_addr *local = &conf->p.local;
+	struct net *net = conf->tun->net;
+
+	if (ipv6_addr_any(&local->in6))
+		return true;
+	if (conf->p.family == AF_INET)
+		return xtun_is_own4(net, local->ip);
+	return xtun_is_own6(net, &local->in6, conf->via) ||
+	       xtun_is_own6_anywhere(net, &local->in6);
 }
 
 /**

@@ -31,6 +31,7 @@
 #define XTUN_ENCAPLIMIT_LEN	8
 
 #define XTUN_PORT_BUCKETS	16
+#define XTUN_LINK_BUCKETS	64
 
 /* A UDP packet in which the inner packets are what it stands for. */
 #define XTUN_GSO_UDP_TUNNEL	(SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM)
@@ -159,13 +160,25 @@ struct xtun_cookie {
 };
 
 /**
+ * struct xtun_link - what a tunnel's dev is at one moment
+ * @index: its ifindex, or 0 while it is not there
+ * @name: its name
+ * @found: it was away, and has been found by its name
+ */
+struct xtun_link {
+	u32 index;
+	char name[IFNAMSIZ];
+	bool found;
+};
+
+/**
  * struct xtun_params - a configuration as its user said it
  * @encap: enum xtun_encap, or 0 for a device that is not configured
  * @payload: enum xtun_payload
  * @family: of @local and @remote: AF_INET, AF_INET6, or 0 for neither given
  * @local: source of outer packets, or zero for any
  * @remote: the peer, or zero for any
- * @link: ifindex of the underlay device, or 0
+ * @link: the underlay device, without a name for any
  * @fwmark: mark of outer packets, or 0
  * @ikey: key of received packets in host order, valid with @has_ikey
  * @okey: key of sent packets in host order, valid with @has_okey
@@ -201,7 +214,7 @@ struct xtun_params {
 	u8 family;
 	union nf_inet_addr local;
 	union nf_inet_addr remote;
-	u32 link;
+	struct xtun_link link;
 	u32 fwmark;
 	u32 ikey;
 	u32 okey;
@@ -239,7 +252,8 @@ struct xtun_params {
  * @tun: the tunnel
  * @ops: its encapsulation, or NULL while it is not configured
  * @via: ifindex of the device that packets have to leave and arrive through:
- *	@p.link, or the VRF that this is a port of; 0 for any
+ *	that of @p, or the VRF that this is a port of; 0 for any; while it is not
+ *	there, a number that no device has
  * @outer_len: bytes of outer IP header and its options
  * @encap_len: bytes between the outer IP header and the payload, the carrier's
  *	header included
@@ -442,6 +456,7 @@ struct xtun_exchange {
  * @keepalive: sends packets that carry nothing
  * @iseq: sequence number after the last received one, with XTUN_ISEQ_SEEN
  * @list: in struct xtun_net
+ * @bound: in struct xtun_net, of those that have a dev, under RTNL
  * @id: unlike that of any other tunnel, ever
  * @secret: of xtun_flow_tag()
  * @watch: enum xtun_watch, what the way out has to look at
@@ -455,8 +470,10 @@ struct xtun_exchange {
  * @doubts: errors that were not believed in the second since @doubts_time
  * @doubts_time: in jiffies
  * @link_mtu: MTU of the underlay in bytes when it was last known, under RTNL
+ * @wait: enum xtun_wait, why it has no carrier, 0 when it has, under RTNL
  * @setting_mtu: it is the module that changes the MTU, under RTNL
  * @loop_told: a route loop was logged
+ * @same_told: that dev is not followed was logged, under RTNL
  * @extack: of the request that makes it, until it is registered, under RTNL
  * @counted: when each reason was counted last, in jiffies
  */
@@ -471,6 +488,7 @@ struct xtun_dev {
 	struct delayed_work keepalive;
 	atomic64_t iseq;
 	struct list_head list;
+	struct hlist_node bound;
 	u32 id;
 	hsiphash_key_t secret;
 	u8 watch;
@@ -483,8 +501,10 @@ struct xtun_dev {
 	unsigned int doubts;
 	unsigned long doubts_time;
 	unsigned int link_mtu;
+	u8 wait;
 	bool setting_mtu;
 	bool loop_told;
+	bool same_told;
 	struct netlink_ext_ack *extack;
 	unsigned long counted[XTUN_REASONS];
 };
@@ -524,6 +544,7 @@ struct xtun_event_rate {
  * struct xtun_net - what an underlay netns has
  * @net: the netns
  * @tunnels: tunnels whose underlay it is, written under RTNL, read under RCU
+ * @bound: those that have a dev, by its ifindex, under RTNL
  * @shapes: combinations of "any" that some tunnel has, a bit each, by keying
  * @shape_users: how many tunnels have each of them, under RTNL
  * @hooks: how many tunnels need the input hook, by family, under RTNL
@@ -542,6 +563,7 @@ struct xtun_event_rate {
 struct xtun_net {
 	struct net *net;
 	struct list_head tunnels;
+	struct hlist_head bound[XTUN_LINK_BUCKETS];
 	u8 shapes[XTUN_KEYINGS];
 	unsigned int shape_users[XTUN_KEYINGS][8];
 	unsigned int hooks[2];
@@ -958,7 +980,8 @@ void xtun_prefix_fill(struct xtun_prefix *prefix, u8 family,
 bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
 		     const union nf_inet_addr *addr);
 struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu);
-struct xtun_conf *xtun_conf_again(const struct xtun_conf *old);
+struct xtun_conf *xtun_conf_with_link(const struct xtun_conf *old,
+				      const struct xtun_link *link);
 void xtun_conf_free(struct xtun_conf *conf);
 void xtun_conf_free_rcu(struct xtun_conf *conf);
 size_t xtun_conf_size(const struct xtun_conf *conf);
@@ -1182,6 +1205,7 @@ __be16 xtun_route_df(const struct xtun_cx *cx);
 bool xtun_route_filtered(const struct xtun_cx *cx);
 int xtun_route_send(struct xtun_cx *cx);
 bool xtun_route_for_one(const struct sk_buff *skb, u8 family);
+bool xtun_route_has_local(const struct xtun_conf *conf);
 bool xtun_route_is_own(const struct sk_buff *skb, u8 family,
 		       const union nf_inet_addr *addr);
 void xtun_route_answer(struct sock *sk, const struct xtun_stray *s);
@@ -1218,10 +1242,15 @@ int xtun_mtu_init(void);
 void xtun_mtu_exit(void);
 int xtun_mtu_net_init(struct xtun_net *xn);
 void xtun_mtu_net_exit(struct xtun_net *xn);
+void xtun_mtu_later(struct xtun_net *xn);
 bool xtun_mtu_follow(struct xtun_dev *tun);
 
 /* underlay.c */
 u32 xtun_underlay_via(struct net *net, const struct xtun_params *p);
+void xtun_underlay_bind(struct xtun_dev *tun);
+void xtun_underlay_unbind(struct xtun_dev *tun);
+bool xtun_underlay_carrier(struct xtun_dev *tun);
+void xtun_underlay_follow(struct xtun_dev *tun);
 int xtun_underlay_init(void);
 void xtun_underlay_exit(void);
 

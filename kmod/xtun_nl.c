@@ -15,7 +15,7 @@ const struct nla_policy xtun_allow_nl_policy[XTUN_A_ALLOW_PREFIX + 1] = {
 	[XTUN_A_ALLOW_PREFIX] = NLA_POLICY_NESTED(xtun_prefix_nl_policy),
 };
 
-const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_KEEPALIVE + 1] = {
+const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_LINK_NAME + 1] = {
 	[XTUN_A_CONF_ENCAP] = NLA_POLICY_RANGE(NLA_U32, 1, 11),
 	[XTUN_A_CONF_PAYLOAD] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_LOCAL] = { .type = NLA_BINARY, },
@@ -48,6 +48,7 @@ const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_KEEPALIVE + 1] = {
 	[XTUN_A_CONF_L2SPEC] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_ECHO] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_KEEPALIVE] = { .type = NLA_U16, },
+	[XTUN_A_CONF_LINK_NAME] = { .type = NLA_NUL_STRING, .len = 15, },
 };
 
 const struct nla_policy xtun_prefix_nl_policy[XTUN_A_PREFIX_LEN + 1] = {

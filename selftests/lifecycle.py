@@ -143,13 +143,11 @@ def underlay_device(_, what, words):
     flooding.kill()
     ktap.true(not gone(near), "the tunnel stays")
     ktap.true(not gone(far), "that of the other end stays too")
-    with near.moves("t0", tx_no_route=1):
-        near.run("ping", "-c", "1", "-W", "1", INNER[1])
+    ktap.wait_for(lambda: "NO-CARRIER" in near.link("t0")["flags"], "the end of the carrier")
     net.veth(near, "under0", far, "under0")
     for ns in (near, far):
         ns.ip(net.address_line("under0", f"{ns.v4}/24"))
-        # A device that was deleted is not the one that has its name now.
-        ns.ip(f"link set t0 type xtun {words or 'dev none'}")
+        ns.wait_running("t0")
     works(near, "over the new device")
 
 

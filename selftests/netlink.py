@@ -128,7 +128,9 @@ A_IFINDEX, A_IFNAME, A_CONF = 1, 2, 3
 (ENCAP, PAYLOAD, C_LOCAL, C_REMOTE, LINK, FWMARK, NOKEY, IKEY, OKEY, TTL, TOS, FLOWLABEL,
  ENCAPLIMIT, DF, FRAG, FLAGS, MTU, ALLOW, SPORT_MIN, SPORT_MAX, DPORT, EXTERNAL, ICMP_RELAY,
  ICMP_MEMORY, MSS) = range(1, 26)
+LINK_NAME = 33
 PREFIX, ADDR, LEN = 1, 1, 2
+WAITS_FOR = 13
 
 Answer = collections.namedtuple("Answer", "errno message offset")
 
@@ -305,6 +307,10 @@ MALFORMED = [
     ("an attribute shorter than its header", struct.pack("=HH", 3, IKEY)),
     ("trailing bytes", u8(TTL, 5) + b"\1\2\3"),
     ("a dev of another netns", u32(LINK, 4711)),
+    ("a name of a dev without its zero", attr(LINK_NAME, b"under0")),
+    ("a name of a dev too long", attr(LINK_NAME, b"a" * 16 + b"\0")),
+    ("a name that no dev may have", attr(LINK_NAME, b"a/b\0")),
+    ("a dev and another name", u32(LINK, 1) + attr(LINK_NAME, b"under0\0")),
     ("a word for other encapsulations", u16(DPORT, 5)),
 ]
 
@@ -335,6 +341,37 @@ def malformed(ns):
                     wrong.append(f"{what}: {api} {request}: {seen}")
                 victim.untouched(f"{what} ({api} {request})")
     ktap.eq(wrong, [], "not refused, or without a word")
+
+
+@ktap.case("a dev by its name: one that is there, one that comes later, and none")
+def link_name(ns):
+    family = Victim(ns).family
+
+    def said(conf):
+        """Link, its name, and what is waited for, after a change."""
+        ktap.eq(family.set(conf).errno, 0, "a right request")
+        seen = attrs_of(family.get()[4:])
+        conf = attrs_of(seen[A_CONF])
+        index, waits = (struct.unpack("=I", found)[0] if found else None
+                        for found in (conf.get(LINK), seen.get(WAITS_FOR)))
+        return index, conf.get(LINK_NAME), waits
+    with ns:
+        index = socket.if_nametoindex("under0")
+    before = said(b"")[2]
+    ktap.eq(said(attr(LINK_NAME, b"under0\0")), (index, b"under0\0", before), "by its name")
+    ktap.eq(said(u32(LINK, index) + attr(LINK_NAME, b"under0\0")),
+            (index, b"under0\0", before), "by both")
+    ktap.eq(said(attr(LINK_NAME, b"later0\0")), (None, b"later0\0", 2), "one that comes later")
+    seen = family.new(GOOD + u32(IKEY, 99) + attr(LINK_NAME, b"later0\0"))
+    ktap.contains(seen.message, "victim", "refusal of another one that waits for the same")
+    ns.ip("link add later0 type dummy", "link set later0 up")
+    ktap.defer(ns.ip, "link del later0")
+    with ns:
+        later = socket.if_nametoindex("later0")
+    ktap.eq(said(b""), (later, b"later0\0", before), "when it has come")
+    ktap.eq(said(attr(LINK_NAME, b"\0")), (None, None, before), "none, by no name")
+    ktap.eq(said(u32(LINK, index)), (index, b"under0\0", before), "by its index")
+    ktap.eq(said(u32(LINK, 0)), (None, None, before), "none, by no index")
 
 
 # Whole requests: command, attributes; beside the conf.

@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# The link that a tunnel is bound to.  A port of a VRF stands for that VRF, as
-# with the in-tree tunnels, which the other end has.
+# What a tunnel is told of its underlay: dev and local.  A port of a VRF stands for
+# that VRF, as with the in-tree tunnels, which the other end has; dev is a name,
+# and carrier says whether it and local are there.
 #
 #     near under0 ---- under0 far          near under1 ---- under0 aside
 #
-# under0 and under1 are ports of the VRF red; the tunnels' devices are in none.
+# Where it is about a VRF, under0 and under1 are ports of red; the tunnels' devices are
+# in none.
+import os
+import subprocess
+
 from lib import ktap, net, traffic
 
 FAMILIES = ("v4", "v6")
@@ -42,6 +47,12 @@ class Scene:
         self.near.ip("link add red type vrf table 1000", "link set red up")
         if enslaved:
             self.enslave("under0", "under1")
+        self.address(self.near, NEAR)
+        self.address(self.far, FAR)
+
+    def link_again(self):
+        """under0, deleted, is made anew, on both ends."""
+        net.veth(self.near, "under0", self.far, "under0")
         self.address(self.near, NEAR)
         self.address(self.far, FAR)
 
@@ -155,6 +166,306 @@ def link_local(_):
     for number, far in enumerate((scene.far, scene.aside)):
         ktap.true(traffic.ping(scene.near, f"10.9.{number}.2"), f"a reply by under{number}")
         ktap.true(traffic.ping(far, f"10.9.{number}.1"), f"a reply to the host at under{number}")
+
+
+# ---- dev goes and comes ----
+
+def shown(ns, dev="t0"):
+    """What ip says that the tunnel is."""
+    return ns.link(dev)["linkinfo"]["info_data"]
+
+
+def waits_for(ns, dev="t0"):
+    return ns.tunctl("show", dev)[0].get("waits-for")
+
+
+def stops(ns, what, dev="t0"):
+    """The tunnel has lost its carrier, whoever asks, for this reason."""
+    ktap.wait_for(lambda: waits_for(ns, dev) == what, f"waits-for {what}, not {waits_for(ns, dev)}")
+    ktap.wait_for(lambda: ns.link(dev)["operstate"] in ("DOWN", "LOWERLAYERDOWN"),
+                  f"operstate of {dev}")
+    ktap.contains(ns.link(dev)["flags"], "NO-CARRIER", "flags")
+
+
+def runs(ns, dev="t0"):
+    ns.wait_running(dev)
+    ktap.eq(waits_for(ns, dev), None, "waits-for")
+
+
+def plain(kind="gre", family="v4", words="dev under0"):
+    """No VRF, and a tunnel on both ends."""
+    scene = Scene(enslaved=False)
+    scene.other_end(kind, family)
+    scene.tunnel(kind, family, words)
+    scene.works("at first")
+    return scene
+
+
+@ktap.table("{0} over {1}: dev goes, and comes back under its name", EACH)
+def comes_back(_, kind, family):
+    scene = plain(kind, family)
+    near = scene.near
+    near.ip("link del under0")
+    stops(near, "dev")
+    ktap.eq(shown(near).get("dev"), "under0", "dev, as ip shows it")
+    seen = near.tunctl("show", "t0")[0]["conf"]
+    ktap.eq(seen.get("dev"), "under0", "dev, as tunctl shows it")
+    near.ip("link set t0 type xtun ttl 9")
+    stops(near, "dev")
+    scene.link_again()
+    runs(near)
+    scene.works("by the new link")
+    ktap.eq(shown(near), {**seen, "ttl": 9}, "the configuration")
+    ktap.eq(near.link("t0")["link"], "under0", "the link of the device")
+
+
+@ktap.table("{0} over {1} in a VRF: dev goes, and comes back under its name",
+            [("gre", "v6"), ("vxlan", "v4")])
+def comes_back_vrf(_, kind, family):
+    scene = Scene()
+    scene.other_end(kind, family)
+    scene.tunnel(kind, family, "dev under0")
+    scene.works("at first")
+    scene.near.ip("link del under0")
+    stops(scene.near, "dev")
+    net.veth(scene.near, "under0", scene.far, "under0")
+    scene.enslave("under0")
+    scene.address(scene.near, NEAR)
+    scene.address(scene.far, FAR)
+    runs(scene.near)
+    scene.works("by the new link")
+
+
+@ktap.case("nothing goes out of, or comes in from, another link meanwhile")
+def nothing_else(_):
+    scene = plain()
+    scene.near.ip("link del under0")
+    stops(scene.near, "dev")
+    for ns, addresses in ((scene.near, NEAR), (scene.aside, FAR)):
+        scene.address(ns, addresses, "under1" if ns is scene.near else "under0")
+    scene.aside.device("t0", "type gre key 7 local 192.0.2.2 remote 192.0.2.1", f"{INNER[1]}/24")
+    before = scene.near.stats("t0")
+    scene.aside.run("ping", "-c", "3", "-i", "0.2", "-W", "1", INNER[0])
+    ktap.eq({name: scene.near.stats("t0")[name] - before[name]
+             for name in ("rx_packets", "tx_packets")},
+            {"rx_packets": 0, "tx_packets": 0}, "packets of t0")
+
+
+@ktap.case("events: ip monitor and tunctl monitor see it go and come")
+def events(_):
+    scene = plain()
+    near = scene.near
+    links = near.spawn("ip", "-o", "monitor", "link")
+    tunnels = near.spawn("tunctl", "monitor")
+
+    def listening():
+        # Whatever it may be that they have seen.
+        near.ip("link set t0 type xtun ttl 9", "link set t0 type xtun ttl 10")
+        return "ttl" in tunnels.output() and "t0" in links.output()
+    ktap.wait_for(listening, "both to listen")
+    near.ip("link del under0")
+    links.wait_output(r"t0@\S+: .*NO-CARRIER.* state DOWN")
+    tunnels.wait_output(r"set t0 .*waits-for dev\n")
+    scene.link_again()
+    links.wait_output(r"(?s)NO-CARRIER.*t0@under0: <\S*,UP,LOWER_UP>")
+    tunnels.wait_output(r"(?s)waits-for dev\n.*set t0 .*overhead \d+\n")
+
+
+def down(scene):
+    scene.near.ip("link set under0 down")
+    return lambda: (scene.near.ip("link set under0 up"), scene.address(scene.near, {"v6": NEAR["v6"]}))
+
+
+def far_down(scene):
+    scene.far.ip("link set under0 down")
+    return lambda: (scene.far.ip("link set under0 up"), scene.address(scene.far, {"v6": FAR["v6"]}))
+
+
+@ktap.table("{0} over {1}: carrier follows that of dev, which is set down, or loses it", EACH)
+def follows(_, kind, family):
+    scene = plain(kind, family)
+    for how in (down, far_down):
+        up = how(scene)
+        stops(scene.near, "dev-carrier")
+        up()
+        runs(scene.near)
+        scene.works("afterwards")
+
+
+@ktap.table("carrier follows that of the VRF, with dev {0}", ["red", "under1"])
+def follows_vrf(_, dev):
+    scene = Scene()
+    scene.other_end("gre", "v4")
+    scene.tunnel("gre", "v4", f"dev {dev}")
+    scene.near.ip("link set red down")
+    stops(scene.near, "dev-carrier")
+    scene.near.ip("link set red up")
+    runs(scene.near)
+    scene.works("afterwards")
+
+
+@ktap.case("a bond takes the other tunnel when dev of the first one has lost its carrier")
+def bond(_):
+    net.need_modules("bonding")
+    scene = Scene(enslaved=False)
+    near = scene.near
+    near.ip("link add bond0 type bond mode active-backup miimon 10")
+    for number in (0, 1):
+        near.ip(f"link add t{number} type xtun encap vxlan key {number} local any "
+                f"remote 192.0.2.{number + 2} dev under{number}",
+                f"link set t{number} master bond0")
+    near.ip("link set bond0 up")
+
+    def active():
+        return near.link("bond0")["linkinfo"]["info_data"].get("active_slave")
+    ktap.wait_for(lambda: active() == "t0", "t0 as the active one")
+    near.ip("link del under0")
+    ktap.wait_for(lambda: active() == "t1", "t1 as the active one")
+    net.veth(near, "under0", scene.far, "under0")
+    near.wait_running("t0")
+    near.ip("link set under1 down")
+    ktap.wait_for(lambda: active() == "t0", "t0 as the active one again")
+
+
+@ktap.table("{0} over {1}: local goes, and comes back, with dev and without", EACH)
+def local(_, kind, family):
+    scene = plain(kind, family)
+    for words in ("dev under0", "dev none"):
+        scene.near.ip(f"link set t0 type xtun {words}",
+                      f"addr del {NEAR[family]}/{BITS[family]} dev under0")
+        stops(scene.near, "local")
+        scene.address(scene.near, {family: NEAR[family]})
+        runs(scene.near)
+        scene.works(f"afterwards, with {words}")
+
+
+@ktap.case("an IPv4 address of a device that is down counts as well")
+def local_down(_):
+    ns = net.Namespace("host")
+    ns.ip("link add d0 type dummy", "link add t0 type xtun encap gre local 192.0.2.9 remote 192.0.2.2",
+          "link set t0 up")
+    stops(ns, "local")
+    ns.ip("addr add 192.0.2.9/32 dev d0")
+    runs(ns)
+    ns.ip("addr del 192.0.2.9/32 dev d0")
+    stops(ns, "local")
+
+
+# ---- whose name it is ----
+
+@ktap.case("a link that is renamed keeps its tunnel, which waits for the new name then")
+def renamed(_):
+    scene = plain()
+    near = scene.near
+    near.ip("link set under0 down", "link set under0 name wan0", "link set wan0 up")
+    runs(near)
+    scene.works("by the renamed link")
+    ktap.eq(shown(near).get("dev"), "wan0", "dev")
+    near.ip("link del wan0")
+    stops(near, "dev")
+    scene.link_again()
+    stops(near, "dev")
+    near.ip("link set under0 down", "link set under0 name wan0", "link set wan0 up")
+    runs(near)
+    scene.works("by the one that has got the name")
+
+
+@ktap.case("one that was found by its name is lost with it, as udev gives others")
+def found(_):
+    scene = plain()
+    near = scene.near
+    near.ip("link del under0", "link add under0 type dummy", "link set under0 up")
+    scene.address(near, {"v4": NEAR["v4"]})
+    runs(near)
+    near.ip("link set under0 down", "link set under0 name usb7", "link set usb7 up")
+    stops(near, "dev")
+    ktap.eq(shown(near).get("dev"), "under0", "dev")
+    near.ip("link del usb7")
+    scene.link_again()
+    runs(near)
+    scene.works("by the one that has the name now")
+
+
+@ktap.case("a link is moved to another netns, and back")
+def moved_link(_):
+    scene = plain()
+    other = net.Namespace("other")
+    scene.near.ip(f"link set under0 netns {other}")
+    stops(scene.near, "dev")
+    other.ip(f"link set under0 netns {scene.near}")
+    scene.near.ip("link set under0 up")
+    scene.address(scene.near, NEAR)
+    runs(scene.near)
+    scene.works("by the link that is back")
+
+
+@ktap.case("a tunnel whose device is in another netns than its underlay")
+def moved_tunnel(_):
+    scene = plain()
+    home = net.Namespace("home")
+    scene.near.ip(f"link set t0 netns {home}")
+    home.ip("link set t0 up", net.address_line("t0", f"{INNER[0]}/24"))
+    # An index there is not one here.
+    ktap.eq(shown(home).get("dev"), "under0", "dev, as ip shows it")
+    scene.near.ip("link del under0")
+    stops(home, "dev")
+    ktap.eq(home.tunctl("show", "t0")[0]["conf"].get("dev"), "under0", "dev, as tunctl shows it")
+    scene.link_again()
+    runs(home)
+    ktap.true(traffic.ping(home, INNER[1]), "a reply")
+
+
+@ktap.case("two tunnels become the same: the later one waits until the other one is gone")
+def same(_):
+    scene = plain()
+    near = scene.near
+    near.ip(f"link add t1 type xtun {line_of(KINDS['gre'][0], 'v4', NEAR, FAR)} dev under1",
+            "link set t1 up", "link del under0", "link set under1 down",
+            "link set under1 name under0", "link set under0 up")
+    ktap.eq(shown(near, "t1").get("dev"), "under0", "dev of the other one")
+    scene.address(near, NEAR)
+    runs(near, "t1")
+    stops(near, "dev")
+    near.ip("link del t1")
+    runs(near)
+
+
+@ktap.case("tunctl explain says what is waited for")
+def explained(_):
+    scene = plain()
+    near = scene.near
+
+    def cause(name, *words):
+        seen = near.run("tunctl", "explain", INNER[1])
+        ktap.eq(seen.returncode, 4, f"status ({seen.stderr})")
+        first = seen.stdout.splitlines()[0]
+        for word in words:
+            ktap.contains(first, word, "what it says first")
+        ktap.contains(near.run("tunctl", "-j", "explain", INNER[1]).stdout, f'"{name}"', "JSON")
+    scene.far.ip("link set under0 down")
+    stops(near, "dev-carrier")
+    cause("no-carrier", "under0", "no carrier")
+    near.ip("addr del 192.0.2.1/24 dev under0")
+    scene.far.ip("link set under0 up")
+    stops(near, "local")
+    cause("no-carrier", "192.0.2.1")
+    near.ip("link del under0")
+    stops(near, "dev")
+    cause("no-carrier", "under0", "no such device")
+
+
+@ktap.case("the module goes with tunnels that wait")
+def unload(_):
+    scene = plain()
+    scene.near.ip("link del under0")
+    stops(scene.near, "dev")
+
+    def gone():
+        subprocess.run(["rmmod", "xtun"], capture_output=True)
+        return not os.path.isdir("/sys/module/xtun")
+    ktap.wait_for(gone, "the end of the module")
+    scene.near.ip("link add under0 type dummy", "link set under0 up")
+    net.load_module()
 
 
 ktap.main(setup)

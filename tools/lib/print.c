@@ -142,12 +142,19 @@ static void print_addr(struct printer *pr, const struct xg_word *word)
 	}
 }
 
+/* By its name, and in another netns, where that would not be found, its index */
 static void print_link(struct printer *pr, const struct xg_word *word)
 {
-	unsigned long long index;
+	const char *known = xa_get_str(pr->tb[XTUN_A_CONF_LINK_NAME]);
+	unsigned long long index = 0;
 	char name[IF_NAMESIZE];
 
-	if (!xa_get_uint(pr->tb[word->attr], &index) || !index)
+	xa_get_uint(pr->tb[word->attr], &index);
+	if (known && !(pr->foreign && index)) {
+		say_str(pr, word, known);
+		return;
+	}
+	if (!index)
 		return;
 	if (pr->foreign || !if_indextoname(index, name))
 		snprintf(name, sizeof(name), "if%llu", index);

@@ -128,6 +128,41 @@ static bool not_configured(const struct story *s, struct finding *finding)
 	return true;
 }
 
+/* The name where the kernel tells it, which is right in any netns */
+static const char *dev_name(const struct story *s)
+{
+	const char *name = xa_get_str(s->tun.conf[XTUN_A_CONF_LINK_NAME]);
+
+	return name ? name : "?";
+}
+
+static bool no_carrier(const struct story *s, struct finding *finding)
+{
+	struct address local;
+
+	if (!s->is_tunnel)
+		return false;
+	switch (tunnel_wait(&s->tun)) {
+	case XTUN_WAIT_DEV:
+		say(finding, "%s waits for its dev, %s: there is no such device",
+		    s->tun.name, dev_name(s));
+		break;
+	case XTUN_WAIT_DEV_CARRIER:
+		say(finding, "%s waits for its dev, %s, which is down or has no carrier",
+		    s->tun.name, dev_name(s));
+		break;
+	case XTUN_WAIT_LOCAL:
+		address_read(&local, s->tun.conf[XTUN_A_CONF_LOCAL]);
+		say(finding, "%s waits for its local address: no device has %s",
+		    s->tun.name, address_text(&local).text);
+		break;
+	default:
+		return false;
+	}
+	say_where(finding, s);
+	return true;
+}
+
 static int underlay_family(const struct story *s)
 {
 	struct address local;
@@ -543,6 +578,7 @@ static const struct cause {
 	{ "no-tunnel", no_tunnel },
 	{ "device-down", device_down },
 	{ "not-configured", not_configured },
+	{ "no-carrier", no_carrier },
 	{ "no-peer", no_gateway },
 	{ "family", wrong_gateway },
 	{ "no-peer", nobody_asked },

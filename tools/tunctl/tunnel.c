@@ -15,6 +15,27 @@ static const struct state {
 	{ }
 };
 
+static const char *const waits[] = {
+	[XTUN_WAIT_ENCAP] = "encap",
+	[XTUN_WAIT_DEV] = "dev",
+	[XTUN_WAIT_DEV_CARRIER] = "dev-carrier",
+	[XTUN_WAIT_LOCAL] = "local",
+};
+
+/**
+ * tunnel_wait() - what a tunnel waits for
+ * @tun: the tunnel
+ *
+ * Return: enum xtun_wait, or 0 when it has carrier.
+ */
+unsigned int tunnel_wait(const struct tunnel *tun)
+{
+	unsigned long long wait = 0;
+
+	xa_get_uint(tun->tb[XTUN_A_TUNNEL_WAITS_FOR], &wait);
+	return wait < ARRAY_SIZE(waits) ? wait : 0;
+}
+
 /**
  * tunnel_parse() - read a tunnel
  * @tun: the tunnel, good as long as the message is
@@ -94,6 +115,8 @@ void tunnel_state_text(const struct tunnel *tun, const char *before)
 		printf("%s%s %lld", before, state->name, value);
 		before = " ";
 	}
+	if (tunnel_wait(tun))
+		printf("%swaits-for %s", before, waits[tunnel_wait(tun)]);
 }
 
 static void list_json(struct json *js, const struct xg_shown *shown)
@@ -159,4 +182,6 @@ void tunnel_json(const struct tunnel *tun, struct json *js)
 		if (get_state(tun, state, &value))
 			json_num(js, state->name, value);
 	}
+	if (tunnel_wait(tun))
+		json_str(js, "waits-for", waits[tunnel_wait(tun)]);
 }

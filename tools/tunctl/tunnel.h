@@ -22,6 +22,7 @@ struct tunnel {
 };
 
 void tunnel_parse(struct tunnel *tun, const struct nlmsghdr *nlh);
+unsigned int tunnel_wait(const struct tunnel *tun);
 void tunnel_text(const struct tunnel *tun);
 void tunnel_state_text(const struct tunnel *tun, const char *before);
 void tunnel_json(const struct tunnel *tun, struct json *js);

@@ -226,6 +226,25 @@ enum xtun_answer {
 };
 
 /**
+ * enum xtun_wait - What a tunnel waits for, without carrier until it is there.
+ * @XTUN_WAIT_ENCAP: It is not configured.
+ * @XTUN_WAIT_DEV: There is no device of the name in link-name.
+ * @XTUN_WAIT_DEV_CARRIER: That device, or the VRF that it is a port of, is
+ *   down or has no carrier.
+ * @XTUN_WAIT_LOCAL: The address in local is not one of this host's.
+ */
+enum xtun_wait {
+	XTUN_WAIT_ENCAP = 1,
+	XTUN_WAIT_DEV,
+	XTUN_WAIT_DEV_CARRIER,
+	XTUN_WAIT_LOCAL,
+
+	/* private: */
+	__XTUN_WAIT_MAX,
+	XTUN_WAIT_MAX = (__XTUN_WAIT_MAX - 1)
+};
+
+/**
  * enum xtun_since - Packets since something went wrong. Without heard it may
  *   still be so; and without sent, too, nobody has tried.
  * @XTUN_SINCE_HEARD: One has come from the peer, its outer headers valid.
@@ -284,6 +303,7 @@ enum {
 	XTUN_A_CONF_L2SPEC,
 	XTUN_A_CONF_ECHO,
 	XTUN_A_CONF_KEEPALIVE,
+	XTUN_A_CONF_LINK_NAME,
 
 	__XTUN_A_CONF_MAX,
 	XTUN_A_CONF_MAX = (__XTUN_A_CONF_MAX - 1)
@@ -374,6 +394,7 @@ enum {
 	XTUN_A_TUNNEL_PATH,
 	XTUN_A_TUNNEL_ARMED_FOR,
 	XTUN_A_TUNNEL_ERROR,
+	XTUN_A_TUNNEL_WAITS_FOR,
 
 	__XTUN_A_TUNNEL_MAX,
 	XTUN_A_TUNNEL_MAX = (__XTUN_A_TUNNEL_MAX - 1)
