@@ -1029,21 +1029,30 @@ void xtun_route_udp_csum(const struct xtun_cx *cx)
 
 /**
  * xtun_route_udp_csum_ok() - verify the checksum of an outer UDP packet
- * @skb: the packet, its data at the UDP header, whose checksum is not zero; its
- *	network header the outer one
+ * @skb: the packet, its data and transport header at the UDP header; its network
+ *	header the outer one
  * @family: AF_INET or AF_INET6
  *
+ * Among the checksums that GRO or a network card has found right, and counted, is
+ * one of zero too: it is taken from their number here, or the next one, of the
+ * inner packet, would be believed unseen.
+ *
  * Context: any.
- * Return: whether it is right.
+ * Return: whether it is right, or zero.
  */
 bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family)
 {
-	bool bad = family == AF_INET ?
-		   skb_checksum_validate(skb, IPPROTO_UDP, inet_compute_pseudo) :
-		   skb_checksum_validate(skb, IPPROTO_UDP, ip6_compute_pseudo);
+	__sum16 check = udp_hdr(skb)->check;
+	bool bad;
 
-	if (bad)
-		return false;
+	if (family == AF_INET)
+		bad = skb_checksum_validate_zero_check(skb, IPPROTO_UDP, check,
+						       inet_compute_pseudo);
+	else
+		bad = skb_checksum_validate_zero_check(skb, IPPROTO_UDP, check,
+						       ip6_compute_pseudo);
+	if (bad || !check)
+		return !bad;
 	if (family == AF_INET)
 		skb_checksum_try_convert(skb, IPPROTO_UDP, inet_compute_pseudo);
 	else
@@ -1116,6 +1125,24 @@ bool xtun_route_allowed_in(struct sk_buff *skb, u8 family)
 	if (family == AF_INET)
 		return xfrm4_policy_check(NULL, XFRM_POLICY_IN, skb);
 	return xfrm6_policy_check(NULL, XFRM_POLICY_IN, skb);
+}
+
+/**
+ * xtun_route_delivered() - count a packet as delivered by IP
+ * @skb: a received packet that a tunnel takes, with its route
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: BH disabled, RCU.
+ */
+void xtun_route_delivered(const struct sk_buff *skb, u8 family)
+{
+	struct net *net = dev_net(skb->dev);
+
+	if (family == AF_INET)
+		__IP_INC_STATS(net, IPSTATS_MIB_INDELIVERS);
+	else
+		__IP6_INC_STATS(net, ip6_dst_idev(skb_dst(skb)),
+				IPSTATS_MIB_INDELIVERS);
 }
 
 /**

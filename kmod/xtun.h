@@ -1214,6 +1214,7 @@ bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family);
 void xtun_route_icmp_csum(const struct xtun_cx *cx);
 bool xtun_route_icmp_csum_ok(struct sk_buff *skb, u8 family);
 bool xtun_route_allowed_in(struct sk_buff *skb, u8 family);
+void xtun_route_delivered(const struct sk_buff *skb, u8 family);
 bool xtun_route_quote(struct sk_buff *skb, u8 family,
 		      struct xtun_match *match, struct xtun_quote *quote);
 void xtun_route_addrs(const struct sk_buff *skb, struct xtun_match *match);
@@ -1265,6 +1266,7 @@ int xtun_ipproto_init(void);
 void xtun_ipproto_exit(void);
 int xtun_hook_get(const struct xtun_conf *conf, struct netlink_ext_ack *extack);
 void xtun_hook_put(const struct xtun_conf *conf);
+bool xtun_exthdrs_ok(struct sk_buff *skb, unsigned int end);
 
 /**
  * struct xtun_udp_wires - what a UDP packet may carry by either of its ports

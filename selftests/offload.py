@@ -82,24 +82,12 @@ def addresses(dev, number, last):
             net.address_line(dev, f"fd00:{number}::{last}/64"))
 
 
-def bad_sums(ns):
-    """TCP and UDP checksums that the namespace has found wrong."""
-    with ns:
-        with open("/proc/thread-self/net/snmp") as file:
-            lines = [line.split() for line in file if line.startswith(("Tcp:", "Udp:"))]
-        with open("/proc/thread-self/net/snmp6") as file:
-            six = [line.split() for line in file if "InCsumErrors" in line]
-    return sum(int(values[names.index("InCsumErrors")])
-               for names, values in zip(lines[::2], lines[1::2])) + sum(
-                   int(value) for _, value in six)
-
-
 def transfer(hosts, address, nbytes, source=""):
     """A bulk from a to b; nothing is dropped and no sum is wrong."""
     with hosts.a.moves("t0"), hosts.b.moves("t0"):
-        before = bad_sums(hosts.b)
+        before = hosts.b.bad_sums()
         traffic.tcp_bulk(hosts.a, hosts.b, address, nbytes, source)
-        ktap.eq(bad_sums(hosts.b) - before, 0, "wrong checksums that b has seen")
+        ktap.eq(hosts.b.bad_sums() - before, 0, "wrong checksums that b has seen")
 
 
 def carried(ns, dev, name, before):

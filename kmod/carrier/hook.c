@@ -129,6 +129,49 @@ static bool xtun_confirm(struct sk_buff *skb)
 	return !hook || hook->confirm(skb) == NF_ACCEPT;
 }
 
+/*
+ * What lies between this hook and a protocol's handler or a socket, and is not
+ * passed by packets that are taken here: ip_local_deliver_finish(),
+ * ip6_protocol_deliver_rcu(), and the input functions of UDP, ICMP and ICMPv6.
+ *
+ * Done:
+ * - Conntrack confirms at the same place or after it: xtun_confirm(). A helper
+ *   of conntrack is not run: none knows what is in a tunnel.
+ * - A delivery time that the sender's host has left in the packet would delay it
+ *   on its next way out: cleared below.
+ * - IpInDelivers, Ip6InDelivers: counted below. Those of UDP and ICMP are not:
+ *   the tunnel has counters, with a name for each reason.
+ * - Early demux, or TPROXY and BPF, may have chosen a socket and with it a route:
+ *   skb_orphan() below, and the route goes in xtun_pull_header(). A tunnel names
+ *   both ends, so its packets are its own, whatever socket was chosen.
+ * - IPv6 extension headers: xtun_exthdrs_ok().
+ * - IPsec policy, here without a socket, for which nobody can set one:
+ *   xtun_route_allowed_in(). Conntrack's entry, IPsec's path and the outer
+ *   packet's options, which are in skb->cb: xtun_pull_header(), and the input of
+ *   the inner packet, which writes skb->cb anew.
+ * - UDP's length, of IPv6 that of a jumbogram too, which is refused:
+ *   xtun_udp_check(); a packet that is longer is cut there.
+ * - Checksums, one of zero over IPv6, and what is counted of them in
+ *   skb->csum_level and kept in skb->csum: xtun_route_udp_csum_ok(),
+ *   xtun_route_icmp_csum_ok(), and csum_ok of the encapsulation.
+ * - Datagrams that GRO has merged without the tunnel's leave: xtun_hook_split().
+ * - Fragments of memory that the sender may still write to (MSG_ZEROCOPY): the
+ *   input of the inner packet copies them.
+ *
+ * Not done:
+ * - Raw sockets get no copy of a tunnel's packets. Packet sockets do.
+ * - No protocol or port unreachable is sent: somebody is there.
+ * - To many: nobody else of the host gets a copy of a tunnel's packet to a
+ *   multicast group or broadcast address, which IP has looked whether the host is
+ *   in. Which sources of a group are wanted is said by sockets, for themselves.
+ * - Socket memory, socket filters, BPF that looks sockets up or belongs to a
+ *   control group, the least TTL that a socket takes, and LSMs where they judge
+ *   what a socket gets: tunnels have no socket; the inner packet meets all of
+ *   that. The queue to the inner packet's input has a limit: gro_cells.
+ * - UDP-Lite, and encapsulations that other sockets have: not of these protocols
+ *   and ports.
+ * - The limits and switches of echo replies: nothing is replied.
+ */
 static unsigned int xtun_hook_packet(struct sk_buff *skb,
 				     const struct xtun_hooked *p)
 {
@@ -144,6 +187,8 @@ static unsigned int xtun_hook_packet(struct sk_buff *skb,
 	local_bh_disable();
 	if (xtun_confirm(skb)) {
 		skb_orphan(skb);
+		skb_clear_delivery_time(skb);
+		xtun_route_delivered(skb, p->family);
 		skb_pull_rcsum(skb, p->offset);
 		xtun_rcv(skb, conf, &h, reason);
 	} else {
@@ -266,27 +311,20 @@ static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 }
 
 /*
- * The header after all extension headers. Not for us are packets that have not
- * reached the last segment of a routing header, and what AH protects, which
+ * The header after all extension headers. Not for us is what AH protects, which
  * comes by again once it has been verified.
  */
 static bool xtun_find6(struct sk_buff *skb, struct xtun_hooked *p)
 {
-	int proto, flags = IP6_FH_F_SKIP_RH;
+	int proto, flags = IP6_FH_F_AUTH;
 	unsigned short frag = 0;
-	unsigned int at = 0;
 
 	if (!ipv6_ext_hdr(p->proto))
 		return true;
-	if (ipv6_find_hdr(skb, &at, NEXTHDR_ROUTING, NULL, &flags) ==
-	    NEXTHDR_ROUTING)
-		return false;
-
-	flags = IP6_FH_F_AUTH;
 	p->offset = 0;
 	proto = ipv6_find_hdr(skb, &p->offset, -1, &frag, &flags);
 	p->proto = proto;
-	return proto >= 0 && !frag;
+	return proto >= 0 && !frag && xtun_exthdrs_ok(skb, p->offset);
 }
 
 static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,

@@ -573,12 +573,11 @@ static enum xtun_reason xtun_udp_check(struct sk_buff *skb,
 		uh = (const struct udphdr *)skb->data;
 	}
 	skb_reset_transport_header(skb);
-	if (uh->check)
-		return xtun_route_udp_csum_ok(skb, conf->p.family) ?
-		       XTUN_OK : XTUN_RX_CHECKSUM;
-	return conf->p.family == AF_INET ||
-	       conf->p.flags & XTUN_CONF_FLAGS_NOUDPCSUM ? XTUN_OK :
-							   XTUN_RX_NO_CHECKSUM;
+	if (!uh->check && conf->p.family == AF_INET6 &&
+	    !(conf->p.flags & XTUN_CONF_FLAGS_NOUDPCSUM))
+		return XTUN_RX_NO_CHECKSUM;
+	return xtun_route_udp_csum_ok(skb, conf->p.family) ? XTUN_OK :
+							     XTUN_RX_CHECKSUM;
 }
 
 static bool xtun_udp_sent(const struct xtun_conf *conf, const u8 *hdr,

@@ -418,6 +418,24 @@ class Namespace:
         return min((told["path"]["mtu"] for told in self.tunctl("path")
                     if told["path"]["peer"] == address), default=None)
 
+    def snmp(self):
+        """The kernel's counters of IPv4, and of UDP and TCP over it, by protocol."""
+        with self, open("/proc/thread-self/net/snmp") as file:
+            lines = [line.split() for line in file]
+        return {names[0].rstrip(":"): dict(zip(names[1:], map(int, values[1:])))
+                for names, values in zip(lines[::2], lines[1::2])}
+
+    def snmp6(self):
+        """Those of IPv6."""
+        with self, open("/proc/thread-self/net/snmp6") as file:
+            return {name: int(value) for name, value in map(str.split, file)}
+
+    def bad_sums(self):
+        """TCP and UDP checksums that the namespace has found wrong."""
+        four = self.snmp()
+        return (four["Tcp"]["InCsumErrors"] + four["Udp"]["InCsumErrors"]
+                + sum(value for name, value in self.snmp6().items() if "InCsumErrors" in name))
+
     def path_mtu(self, address):
         """What the kernel knows of the path's MTU, or None."""
         found = re.search(r"\bmtu (?:lock )?(\d+)", self.ip(f"route get {address}"))
