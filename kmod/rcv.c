@@ -24,6 +24,15 @@ static bool xtun_has_key(const struct xtun_conf *conf, const struct xtun_hdr *h)
 	return false;
 }
 
+/* What is counted here and goes on to others. */
+static void xtun_rcv_count(const struct xtun_conf *conf, enum xtun_reason reason)
+{
+	/* What a queue to user space gives back comes in process context. */
+	local_bh_disable();
+	xtun_count(conf->tun, reason);
+	local_bh_enable();
+}
+
 /*
  * Two ends whose keys differ are a common mistake, and what comes is nobody's:
  * a tunnel between the same addresses counts it. Others may have it.
@@ -33,12 +42,8 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
 {
 	const struct xtun_conf *conf = xtun_lookup_ends(match);
 
-	if (!conf || xtun_has_key(conf, h))
-		return;
-	/* What a queue to user space gives back comes in process context. */
-	local_bh_disable();
-	xtun_count(conf->tun, XTUN_RX_OTHER_KEY);
-	local_bh_enable();
+	if (conf && !xtun_has_key(conf, h))
+		xtun_rcv_count(conf, XTUN_RX_OTHER_KEY);
 }
 
 /**
@@ -82,6 +87,10 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
 		conf = xtun_lookup_ends(&match);
 	else if (!conf && !*reason)
 		xtun_rcv_other_key(&match, h);
+	if (unlikely(conf && *reason && *reason == wire->answered)) {
+		xtun_rcv_count(conf, *reason);
+		return NULL;
+	}
 	return conf;
 }
 

@@ -727,6 +727,8 @@ struct xtun_stray {
  *	anywhere. NULL where a header tells all by itself; else it does not tell
  *	the payload.
  * @csum_ok: verifies the checksum; data of the skb is at the header
+ * @answered: why @parse drops packets that are answered: a tunnel counts them, and
+ *	does not take them, so that @stray gets them; or XTUN_OK
  * @stray: reads a packet on a held port that no tunnel has taken, and writes
  *	an answer if it wants one; with BH disabled, under RCU. May be NULL.
  *
@@ -745,6 +747,7 @@ struct xtun_wire {
 				 unsigned int len, bool sent,
 				 struct xtun_hdr *h);
 	bool (*csum_ok)(struct sk_buff *skb);
+	enum xtun_reason answered;
 	void (*stray)(struct xtun_stray *s);
 };
 

@@ -22,8 +22,8 @@ PORT, OTHER_PORT = 2152, 3333
 UDP = 17
 
 # Message types, information elements, flags.
-ECHO, ECHOED, ERROR, END, PDU = 1, 2, 26, 254, 255
-RECOVERY, TEID, ADDRESS = 14, 16, 133
+ECHO, ECHOED, ERROR, SUPPORTED, END, PDU = 1, 2, 26, 31, 254, 255
+RECOVERY, TEID, ADDRESS, HEADER_TYPES = 14, 16, 133, 141
 NEXT, SEQ, NPDU = 4, 2, 1
 
 
@@ -395,16 +395,14 @@ BAD = [
     *(("rx-version", f"version {number}", {"first": number << 5 | 16}) for number in (0, 2, 3, 7)),
     ("rx-version", "GTP'", {"first": 0x20}),
     *(("rx-control", f"message type {kind}", {"kind": kind})
-      for kind in (0, ECHO, ECHOED, ERROR, 31, 253, END)),
-    *(("rx-option", f"extension header {each[0]:#x} that has to be known",
-       {"flags": NEXT, "options": extension([each])}) for each in REQUIRED),
-    ("rx-option", "an unknown header behind known ones",
-     {"flags": NEXT, "options": extension([UDP_PORT, CONTAINER, (0xc0, bytes(2))])}),
+      for kind in (0, ECHO, ECHOED, ERROR, SUPPORTED, 253, END)),
     ("rx-option", "a header without length",
      {"flags": NEXT, "options": b"\0\0\0\x85\0\0\0\0"}),
     ("rx-option", "a second header without length",
      {"flags": NEXT, "options": b"\0\0\0\x40\1\0\0\x40\0\0\0\0"}),
     ("rx-option", "nine headers", {"flags": NEXT, "options": extension([UDP_PORT] * 9)}),
+    ("rx-option", "a header that need not be understood, without length, that ends like one",
+     {"flags": NEXT, "options": b"\0\0\0\x40\0\0\0\xc0"}),
     ("rx-truncated", "a header longer than the packet",
      {"flags": NEXT, "options": b"\0\0\0\x40\xff\0\0\0"}),
     ("rx-truncated", "a header longer than the length says",
@@ -532,7 +530,7 @@ SILENT = [
     ("an echo request that is cut off", lambda t: message(ECHO)[:11]),
     ("an echo request that says more than there is", lambda t: message(ECHO, b"\0")[:12]),
     ("an echo request of GTP'", lambda t: b"\x22" + message(ECHO)[1:]),
-    ("supported extension headers", lambda t: message(31, b"\x8d\1\x85")),
+    ("supported extension headers", lambda t: message(SUPPORTED, b"\x8d\1\x85")),
     ("a message that is not known", lambda t: message(77)),
     ("an end marker to a tunnel there is not", lambda t: gtp(t, kind=END, teid=999)),
     ("an error indication", lambda t: message(ERROR, indication(999, t.remote))),
@@ -626,9 +624,7 @@ def known_down(test, family):
     (family, *row) for family in FAMILIES for row in (
         ("TEID 0", "rx-other-key", {"teid": 0}),
         ("a length that is not there", "rx-other-key", {"teid": 998, "length": 45}),
-        ("a packet cut off", None, {"teid": 998, "flags": NEXT, "options": b"\0\0\0\x85"}),
-        ("an unknown header", None, {"teid": 998, "flags": NEXT,
-                                     "options": extension([(0xc0, bytes(2))])}))])
+        ("a packet cut off", None, {"teid": 998, "flags": NEXT, "options": b"\0\0\0\x85"}))])
 def no_indication(test, family, _, name, changes):
     tunnel = test.bed.tunnel(PLAIN, family)
     inner = b"" if "options" in changes and len(changes["options"]) == 4 else pkt.inner("v4")
@@ -636,19 +632,81 @@ def no_indication(test, family, _, name, changes):
         tunnel.peer.send(udp(tunnel, gtp(tunnel, inner, **changes)))
 
 
-@ktap.table("error indications have the limits of ICMP errors over {0}", FAMILIES)
-def limited(test, family):
-    tunnel = stranger(test, family, 65)
+# ---- headers that have to be understood ----
+
+# Section 7.2.3: what is understood, a number of one byte, and so many types of one byte.
+UNDERSTOOD = bytes([HEADER_TYPES, 1, 0x85])
+NOT_UNDERSTOOD = [
+    *((f"extension header {each[0]:#x}", [each]) for each in REQUIRED),
+    ("PDCP PDU number 0xc0 behind known headers", [UDP_PORT, CONTAINER, (0xc0, b"\x12\x34")]),
+    ("one that is longer, behind one that is", [(0x20, bytes(30)), (0x84, bytes(26))]),
+    ("the ninth", [UDP_PORT] * 8 + [(0xc0, bytes(2))]),
+]
+
+
+@ktap.table("{1} is answered with the headers that are understood over {0}", [
+    (family, *row) for family in FAMILIES for row in NOT_UNDERSTOOD])
+def not_understood(test, family, _, kinds):
+    tunnel = test.bed.tunnel(PLAIN, family)
+    with counts(tunnel, "rx-option", alone=False):
+        tunnel.peer.send(udp(tunnel, gtp(tunnel, pkt.inner("v4"), flags=NEXT,
+                                         options=extension(kinds)), OTHER_PORT))
+        whole(tunnel, message(SUPPORTED, UNDERSTOOD), PORT)
+
+
+@ktap.table("{1} to a tunnel there is not is answered likewise over {0}", [
+    (family, *row) for family in FAMILIES for row in NOT_UNDERSTOOD[-3:]])
+def not_understood_stranger(test, family, _, kinds):
+    tunnel = stranger(test, family, 67)
+    tunnel.peer.send(udp(tunnel, gtp(tunnel, pkt.inner("v4"), teid=995, flags=NEXT,
+                                     options=extension(kinds))))
+    whole(tunnel, message(SUPPORTED, UNDERSTOOD), PORT)
+
+
+@ktap.table("no answer about a header over {0}: {1}", [
+    (family, *row) for family in FAMILIES for row in (
+        ("a wrong checksum", {}, {"chksum": 0x1234}),
+        ("a length that is not there", {"length": 65}, {}))])
+def no_notification(test, family, _, changes, outer):
+    tunnel = test.bed.tunnel(PLAIN, family)
+    with counts(tunnel, "rx-option"):
+        tunnel.peer.send(udp(tunnel, gtp(tunnel, pkt.inner("v4"), flags=NEXT,
+                                         options=extension(REQUIRED[:1]), **changes), **outer))
+
+
+@ktap.case("tshark reads the headers that are understood")
+def understood_tshark(test):
+    tunnel = test.bed.tunnel(PLAIN, "v4")
+    tunnel.peer.drain()
+    tunnel.peer.send(udp(tunnel, gtp(tunnel, pkt.inner("v4"), flags=NEXT,
+                                     options=extension(REQUIRED[:1]))))
+    names = ("gtp.message", "gtp.teid", "gtp.flags.s", "_ws.expert.severity")
+    ktap.eq(capture.tshark_fields([tunnel.next()], *names), [[["0x1f"], ["0x00000000"], ["1"], []]],
+            ", ".join(names))
+
+
+LIMITED = {
+    "error indications": ({}, lambda tunnel: message(ERROR, indication(996, tunnel.local))),
+    "answers about headers": ({"flags": NEXT, "options": extension(REQUIRED[:1])},
+                              lambda tunnel: message(SUPPORTED, UNDERSTOOD)),
+}
+
+
+@ktap.table("{1} have the limits of ICMP errors over {0}", [
+    (family, what) for family in FAMILIES for what in LIMITED])
+def limited(test, family, what):
+    changes, answer = LIMITED[what]
+    tunnel = stranger(test, family, 65 if "flags" in changes else 64)
     name = {"v4": "net.ipv4.icmp_ratelimit", "v6": "net.ipv6.icmp.ratelimit"}[family]
     tunnel.ns.sysctl({name: 10000})
     ktap.defer(tunnel.ns.sysctl, {name: 0})
-    packet = bytes(udp(tunnel, gtp(tunnel, pkt.inner("v4"), teid=996)))
+    packet = bytes(udp(tunnel, gtp(tunnel, pkt.inner("v4"), teid=996, **changes)))
     for _ in range(200):
         tunnel.peer.send(packet)
     tunnel.peer.send(udp(tunnel, message(ECHO, sequence=9)))
     seen = []
     while (one := answer_to(tunnel)) != message(ECHOED, b"\x0e\0", 9):
-        ktap.eq(one, message(ERROR, indication(996, tunnel.local)), "answer")
+        ktap.eq(one, answer(tunnel), "answer")
         seen.append(one)
     ktap.true(1 <= len(seen) <= 50, f"{len(seen)} answers to 200 packets")
 

@@ -4,8 +4,8 @@
  * nodes of a mobile network, with the PDU session container of 5G (TS 38.415).
  * A tunnel has a number (TEID) for each direction, that who receives chooses.
  * Nodes ask each other whether they are there, and tell each other of packets
- * that they have no tunnel for: the port is answered on, as long as a tunnel
- * has it.
+ * that they have no tunnel for, or do not understand: the port is answered on, as
+ * long as a tunnel has it.
  */
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -33,6 +33,7 @@ enum xtun_gtp_type {
 	XTUN_GTP_ECHO_REQUEST = 1,
 	XTUN_GTP_ECHO_RESPONSE = 2,
 	XTUN_GTP_ERROR_INDICATION = 26,
+	XTUN_GTP_SUPPORTED_HEADERS = 31,
 	XTUN_GTP_PDU = 255,
 };
 
@@ -51,14 +52,22 @@ enum xtun_gtp_ie {
 	XTUN_GTP_IE_TEID = 16,
 	XTUN_GTP_IE_VARIABLE = 128,
 	XTUN_GTP_IE_PEER_ADDRESS = 133,
+	XTUN_GTP_IE_HEADER_TYPES = 141,
 };
 
 /* As much of a message is looked at: what it has to hold, and more. */
 #define XTUN_GTP_MESSAGE_MAX	256
 
+/* Is a header of this type a reason to drop the packet? */
+static bool xtun_gtp_not_understood(u8 type)
+{
+	return type & XTUN_GTP_EXT_REQUIRED && type != XTUN_GTP_EXT_PDU_SESSION;
+}
+
 /*
  * Extension headers tell their length in units of 4 bytes, and which is next in
  * their last byte. What those and the optional fields say is not needed here.
+ * When one is a reason to drop the packet, the byte before @h->len is its type.
  */
 static enum xtun_reason xtun_gtp_skip(const u8 *hdr, unsigned int len,
 				      struct xtun_hdr *h)
@@ -71,18 +80,16 @@ static enum xtun_reason xtun_gtp_skip(const u8 *hdr, unsigned int len,
 		return XTUN_RX_TRUNCATED;
 	next = hdr[0] & XTUN_GTP_NEXT ? hdr[h->len - 1] : 0;
 	while (next) {
-		if (n++ == XTUN_GTP_EXTS_MAX ||
-		    (next & XTUN_GTP_EXT_REQUIRED &&
-		     next != XTUN_GTP_EXT_PDU_SESSION))
+		if (n++ == XTUN_GTP_EXTS_MAX || xtun_gtp_not_understood(next))
 			return XTUN_RX_OPTION;
 		at = h->len;
 		h->len += XTUN_GTP_EXT_LEN;
 		if (len < h->len)
 			return XTUN_RX_TRUNCATED;
 		size = hdr[at] * 4;
+		h->len = at + size;
 		if (!size)
 			return XTUN_RX_OPTION;
-		h->len = at + size;
 		if (len < h->len)
 			return XTUN_RX_TRUNCATED;
 		next = hdr[h->len - 1];
@@ -207,6 +214,28 @@ static void xtun_gtp_unknown_teid(struct xtun_stray *s)
 	s->limited = true;
 }
 
+/*
+ * Sections 5.2.1 and 7.2.3: who sends a header that has to be understood, and is
+ * not, is told which ones are; at the port of the protocol, too (section
+ * 4.4.2.5). One that is broken, or one too many, says nothing of that.
+ */
+static void xtun_gtp_unknown_header(struct xtun_stray *s)
+{
+	u8 *at;
+
+	if (s->h.end > s->skb->len || !pskb_may_pull(s->skb, s->h.len) ||
+	    !xtun_gtp_not_understood(s->skb->data[s->h.len - 1]))
+		return;
+	at = xtun_gtp_put_header(s, XTUN_GTP_SUPPORTED_HEADERS);
+	*at++ = XTUN_GTP_IE_HEADER_TYPES;
+	/* One byte for the length: that is how many there are. */
+	*at++ = 1;
+	*at++ = XTUN_GTP_EXT_PDU_SESSION;
+	xtun_gtp_put_end(s, at);
+	s->port = s->match.port;
+	s->limited = true;
+}
+
 /* What an error indication is about: a tunnel's end, by number and address. */
 struct xtun_gtp_end {
 	u32 teid;
@@ -288,6 +317,8 @@ static void xtun_gtp_stray(struct xtun_stray *s)
 {
 	if (!s->reason)
 		xtun_gtp_unknown_teid(s);
+	else if (s->reason == XTUN_RX_OPTION)
+		xtun_gtp_unknown_header(s);
 	else if (s->reason == XTUN_RX_CONTROL)
 		xtun_gtp_message(s);
 }
@@ -327,6 +358,7 @@ const struct xtun_wire xtun_gtp_wire = {
 	.hdr_max = XTUN_GTP_LONG_LEN + XTUN_GTP_EXT_LEN + 1,
 	.carrier = &xtun_udp_carrier,
 	.parse = xtun_gtp_parse,
+	.answered = XTUN_RX_OPTION,
 	.stray = xtun_gtp_stray,
 };
 
