@@ -8,6 +8,7 @@
 #include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/netfilter.h>
 #include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/inet_ecn.h>
@@ -1008,10 +1009,33 @@ void xtun_route_answer(struct sock *sk, const struct xtun_stray *s)
 		kfree_skb(skb);
 }
 
+/*
+ * Is the inner packet's checksum made by the card, and does nobody change the
+ * packet on its way there?
+ */
+static bool xtun_csum_offloaded(const struct xtun_cx *cx)
+{
+	bool v4 = cx->conf->p.family == AF_INET;
+	const struct net_device *dev = cx->dst->dev;
+	const struct netns_nf *nf = &cx->tun->net->nf;
+	struct nf_hook_entries __rcu *const *hooks = v4 ? nf->hooks_ipv4 :
+							  nf->hooks_ipv6;
+
+	return dev->features & dev->hw_enc_features & NETIF_F_CSUM_MASK &&
+	       !rcu_access_pointer(hooks[NF_INET_LOCAL_OUT]) &&
+	       !rcu_access_pointer(hooks[NF_INET_POST_ROUTING]);
+}
+
 /**
  * xtun_route_udp_csum() - make the checksum of an outer UDP packet
  * @cx: the packet, its data at the UDP header, which is complete but for that;
- *	with peer and source
+ *	with peer and source. What points into the packet's head may be wrong
+ *	afterwards.
+ *
+ * An address translator takes no notice of a checksum that is complete in a packet
+ * which has another to be made, the inner one's: it corrects what is there as if it
+ * were begun only. So the inner one is made here, before, where there may be one;
+ * it costs no more than later.
  *
  * Context: any.
  */
@@ -1019,12 +1043,16 @@ void xtun_route_udp_csum(const struct xtun_cx *cx)
 {
 	bool none = cx->conf->p.flags & XTUN_CONF_FLAGS_NOUDPCSUM;
 	struct sk_buff *skb = cx->skb;
+	bool inner = skb->ip_summed == CHECKSUM_PARTIAL && !skb_is_gso(skb);
 
 	if (cx->conf->p.family == AF_INET)
 		udp_set_csum(none, skb, cx->saddr.ip, cx->daddr.ip, skb->len);
 	else
 		udp6_set_csum(none, skb, &cx->saddr.in6, &cx->daddr.in6,
 			      skb->len);
+	/* Where there is no memory for it, it is left as it would have been. */
+	if (inner && !none && !xtun_csum_offloaded(cx))
+		skb_checksum_help(skb);
 }
 
 /**

@@ -22,6 +22,9 @@ NUMBERED = [(words, family) for words in ("encap gre seq", ALL, f"{ALL} payload 
 MSS = 1300              # less than any of them: a bound for the number of segments
 UDP_SEGMENT = 103
 
+# Addresses that tunnels have on a host that translates them.
+TRANSLATED = {"v4": "10.77.0.1", "v6": "fd00:77::1"}
+
 # ns: the router; under, lan: a net.Peer at each of its links.
 Router = collections.namedtuple("Router", "ns under lan")
 
@@ -48,6 +51,25 @@ class Lab:
             ns.check("ethtool", "-K", "under0", "tx", "off", "gso", "off", "tso", "off",
                      "gro", "on")
         return hosts
+
+    @functools.cached_property
+    def translators(self):
+        """Two hosts whose neighbour is the test, and which translate what they send.
+
+        By whether their cards make checksums; tunnels have addresses of their own there.
+        """
+        net.need_modules("nft_masq", "nft_chain_nat")
+        with ktap.for_file():
+            peers = {"on": net.peer(offloads=True), "off": net.peer()}
+            for peer in peers.values():
+                peer.ns.ip(*(net.address_line("lo", each) for each in TRANSLATED.values()))
+                peer.ns.check("nft", "-f", "-", text="""table inet nat {
+                    chain post {
+                        type nat hook postrouting priority srcnat
+                        oifname under0 meta l4proto udp masquerade
+                    }
+                }""")
+        return peers
 
     @functools.cached_property
     def router(self):
@@ -192,6 +214,36 @@ def nested(lab, outer, family, inner, inner_family):
                 with hosts.b.moves("t1"):
                     transfer(hosts, address, 1 << 20)
                 few(carried(hosts.a, "t1", "tx_packets", before), 1 << 20, "sent")
+
+
+# ---- addresses that are translated on the way out ----
+
+@ktap.table("{0} over {1}, checksum offload {2}: masquerade leaves right checksums", [
+    (words, family, offload) for family in FAMILIES for offload in ("on", "off")
+    for words in ("encap vxlan key 7", "encap vxlan key 7 payload ip", "encap geneve key 7",
+                  "encap geneve key 7 payload ip", "encap fou dport 5555", "encap fou payload eth",
+                  "encap gue", "encap gtp key 7", "encap l2tp key 7",
+                  "encap geneve key 7 payload ip noudpcsum")])
+def translated(lab, words, family, offload):
+    peer = lab.translators[offload]
+    peer.ns.tunnel("t0", f"{words} local {TRANSLATED[family]} remote {peer.address(family)}",
+                   "10.9.0.1/24", "fd00:9::1/64")
+    ktap.defer(peer.ns.ip, "link del t0")
+    if bed.is_eth(words):
+        peer.ns.ip(*(f"neigh add {address} lladdr {pkt.INNER_MACS[1]} dev t0 nud permanent"
+                     for address in INNER))
+    for kind, address in zip(FAMILIES, INNER):
+        peer.drain()
+        traffic.udp(peer.ns, family=net.family_of(address)).sendto(b"to be translated",
+                                                                   (address, 50000))
+        seen = peer.recv(lambda packet: packet.endswith(b"to be translated"))
+        ktap.eq(pkt.outer_fields(seen)["src"], getattr(peer.ns, family), "outer source")
+        bad = [] if "noudpcsum" not in words or family == "v4" else ["no UDP"]
+        ktap.eq(pkt.bad_checksums(seen), bad, "wrong outer checksums")
+        # Without an outer checksum the inner one may be left to the card.
+        if "noudpcsum" not in words or offload == "off":
+            inner = seen[-(pkt.IP_LEN[kind] + 8 + 16):]
+            ktap.eq(pkt.bad_checksums(inner), [], "wrong inner checksums")
 
 
 # ---- UDP segmentation, TCP without DF, VLANs ----
