@@ -47,6 +47,8 @@ static void xtun_defaults(struct xtun_params *p)
 	p->pdu = XTUN_PDU_DOWNLINK;
 	p->l2spec = XTUN_L2SPEC_DEFAULT;
 	p->keepalive = XTUN_KEEPALIVE_DEFAULT;
+	p->fwmark_from = XTUN_MARK_FROM_NUMBER;
+	p->mark_in_from = XTUN_MARK_FROM_NUMBER;
 }
 
 static bool xtun_addr_is_any(const union nf_inet_addr *addr)
@@ -397,14 +399,34 @@ static int xtun_parse_cookies(struct nlattr **tb, struct xtun_params *p,
 				 &p->ocookie, extack);
 }
 
+/* A number is said of marks that are one, and forgotten where they are not. */
+static void xtun_parse_mark(const struct nlattr *number,
+			    const struct nlattr *from, u32 *mark, u8 *mark_from)
+{
+	if (from)
+		*mark_from = nla_get_u32(from);
+	else if (number)
+		*mark_from = XTUN_MARK_FROM_NUMBER;
+	if (*mark_from == XTUN_MARK_FROM_PACKET)
+		*mark = 0;
+	else if (number)
+		*mark = nla_get_u32(number);
+}
+
+static void xtun_parse_marks(struct nlattr **tb, struct xtun_params *p)
+{
+	xtun_parse_mark(tb[XTUN_A_CONF_FWMARK], tb[XTUN_A_CONF_FWMARK_FROM],
+			&p->fwmark, &p->fwmark_from);
+	xtun_parse_mark(tb[XTUN_A_CONF_MARK_IN], tb[XTUN_A_CONF_MARK_IN_FROM],
+			&p->mark_in, &p->mark_in_from);
+}
+
 static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 {
 	if (tb[XTUN_A_CONF_ENCAP])
 		p->encap = nla_get_u32(tb[XTUN_A_CONF_ENCAP]);
 	if (tb[XTUN_A_CONF_PAYLOAD])
 		p->payload = nla_get_u32(tb[XTUN_A_CONF_PAYLOAD]);
-	if (tb[XTUN_A_CONF_FWMARK])
-		p->fwmark = nla_get_u32(tb[XTUN_A_CONF_FWMARK]);
 	if (tb[XTUN_A_CONF_TTL])
 		p->ttl = nla_get_u8(tb[XTUN_A_CONF_TTL]);
 	if (tb[XTUN_A_CONF_TOS])
@@ -462,6 +484,7 @@ static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
 
 	xtun_parse_scalars(tb, p);
 	xtun_parse_keys(tb, p);
+	xtun_parse_marks(tb, p);
 	err = xtun_parse_link(tun, tb, p, extack);
 	if (err)
 		return err;
@@ -1131,6 +1154,15 @@ static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p)
 	return 0;
 }
 
+static int xtun_put_marks(struct sk_buff *skb, const struct xtun_params *p)
+{
+	return nla_put_u32(skb, XTUN_A_CONF_FWMARK, p->fwmark) ||
+	       nla_put_u32(skb, XTUN_A_CONF_FWMARK_FROM, p->fwmark_from) ||
+	       nla_put_u32(skb, XTUN_A_CONF_MARK_IN, p->mark_in) ||
+	       nla_put_u32(skb, XTUN_A_CONF_MARK_IN_FROM, p->mark_in_from) ?
+	       -EMSGSIZE : 0;
+}
+
 /* The destination port in any case: it is one with the encapsulation. */
 static int xtun_put_ports(struct sk_buff *skb, const struct xtun_conf *conf)
 {
@@ -1204,7 +1236,7 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
 	flags.selector = conf->ops->flags;
 	if (nla_put_u32(skb, XTUN_A_CONF_ENCAP, p->encap) ||
 	    xtun_put_ends(skb, p) ||
-	    nla_put_u32(skb, XTUN_A_CONF_FWMARK, p->fwmark) ||
+	    xtun_put_marks(skb, p) ||
 	    nla_put_u8(skb, XTUN_A_CONF_TTL, p->ttl) ||
 	    nla_put_u8(skb, XTUN_A_CONF_TOS, p->tos) ||
 	    nla_put_u32(skb, XTUN_A_CONF_FLOWLABEL, p->flowlabel) ||

@@ -13,6 +13,7 @@
 #include <net/ipv6.h>
 #include <net/ndisc.h>
 
+#include "mark.h"
 #include "xtun.h"
 
 /* Of a quote as much is passed on as the longest error may hold, and more. */
@@ -521,7 +522,8 @@ static bool xtun_back_fragmentable(const struct xtun_back *b)
 	const struct xtun_cx *cx = &b->cx;
 
 	if (!xtun_route_df(cx) ||
-	    xtun_route_locked(cx->conf, &b->match.remote))
+	    xtun_route_locked(cx->conf, xtun_mark_of_error(cx->conf, b->skb),
+			      &b->match.remote))
 		return true;
 	if (!b->quote.more)
 		return false;
@@ -658,8 +660,8 @@ static enum xtun_verdict xtun_back_too_big(struct xtun_back *b)
 		return XTUN_ERR_FALSE;
 	}
 	before = xtun_path_mtu(b->cx.conf, &b->match.remote);
-	mtu = xtun_route_learn(b->cx.conf, &b->match.remote, &b->from,
-			       b->icmp->info);
+	mtu = xtun_route_learn(b->cx.conf, xtun_mark_of_error(b->cx.conf, b->skb),
+			       &b->match.remote, &b->from, b->icmp->info);
 	xtun_back_end(b, XTUN_ERR_TOO_BIG, b->icmp->info);
 	xtun_notify_path(b->cx.conf, &b->match.remote, before);
 	if (!b->cx.skb)

@@ -215,6 +215,7 @@ static unsigned int xtun_mss_room(const struct xtun_conf *conf,
 	struct xtun_cx cx = {
 		.tun = conf->tun,
 		.conf = conf,
+		.mark = conf->p.fwmark,
 		.saddr = conf->p.local,
 		.daddr = *peer,
 	};

@@ -57,7 +57,8 @@ static void xtun_mtu_follow_paths(struct xtun_dev *tun)
 	if (!conf->ops || !(READ_ONCE(tun->watch) & XTUN_WATCH_PATH))
 		return;
 	while (xtun_peer_after(tun, last, &peer)) {
-		err = xtun_route_path(conf, &peer.addr, &path);
+		err = xtun_route_path(conf, conf->p.fwmark, &peer.addr,
+				      &path);
 		xtun_peer_moved(tun, &peer.addr, err ? NULL : &path.hop);
 		addr = peer.addr;
 		last = &addr;

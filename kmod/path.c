@@ -190,7 +190,8 @@ static void xtun_know_rest(struct xtun_known *known)
 {
 	known->alive = xtun_has_remote(known->conf) ?
 		       xtun_alive(known->conf->tun) : known->peer.alive;
-	known->err = xtun_route_path(known->conf, &known->peer.addr,
+	known->err = xtun_route_path(known->conf, known->conf->p.fwmark,
+				     &known->peer.addr,
 				     &known->path);
 }
 
@@ -401,7 +402,8 @@ u32 xtun_path_mtu(const struct xtun_conf *conf,
 {
 	struct xtun_path path;
 
-	if (!xtun_listened(conf->tun) || xtun_route_path(conf, peer, &path))
+	if (!xtun_listened(conf->tun) ||
+	    xtun_route_path(conf, conf->p.fwmark, peer, &path))
 		return 0;
 	return path.mtu;
 }

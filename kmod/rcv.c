@@ -10,6 +10,7 @@
 #include <net/inet_ecn.h>
 #include <net/ip_tunnels.h>
 
+#include "mark.h"
 #include "xtun.h"
 
 static bool xtun_has_key(const struct xtun_conf *conf, const struct xtun_hdr *h)
@@ -347,6 +348,7 @@ static enum xtun_reason xtun_rx_inner(struct sk_buff *skb,
 		return h->payload == XTUN_PAYLOAD_ETH &&
 		       skb->len < ETH_HLEN ? XTUN_RX_INNER_MALFORMED :
 					     XTUN_RX_NO_MEMORY;
+	xtun_mark_in(conf, skb);
 	reason = xtun_rx_payload(skb, conf);
 	if (reason)
 		return reason;

@@ -24,6 +24,7 @@
 #include <net/udp_tunnel.h>
 #include <net/xfrm.h>
 
+#include "mark.h"
 #include "xtun.h"
 
 /* Headers before the answer to a packet. */
@@ -68,7 +69,7 @@ static void xtun_route_flow(const struct xtun_cx *cx, struct flowi_common *fl)
 	u8 family = conf->p.family;
 
 	fl->flowic_oif = conf->via;
-	fl->flowic_mark = conf->p.fwmark;
+	fl->flowic_mark = cx->mark;
 	fl->flowic_proto = conf->ipproto;
 	if (conf->ipproto)
 		return;
@@ -179,12 +180,13 @@ static struct dst_entry *xtun_route_lookup(struct xtun_cx *cx)
 }
 
 /* What all packets of a tunnel to one peer have in common. */
-static struct xtun_cx xtun_route_any(const struct xtun_conf *conf,
+static struct xtun_cx xtun_route_any(const struct xtun_conf *conf, u32 mark,
 				     const union nf_inet_addr *peer)
 {
 	return (struct xtun_cx) {
 		.tun = conf->tun,
 		.conf = conf,
+		.mark = mark,
 		.saddr = conf->p.local,
 		.daddr = *peer,
 	};
@@ -223,11 +225,16 @@ static bool xtun_net_rules(const struct net *net, u8 family)
 	return false;
 }
 
-/* May packets of one tunnel to one peer take different routes? */
+/*
+ * May packets of one tunnel to one peer take different routes? Where packets bring
+ * marks of their own, the cached route is that of packets without one.
+ */
 static bool xtun_route_by_packet(const struct xtun_cx *cx)
 {
 	const struct xtun_params *p = &cx->conf->p;
 
+	if (cx->mark != p->fwmark)
+		return true;
 	if (cx->conf->flows && xtun_net_selects(cx->tun->net, p->family))
 		return true;
 	return p->tos == XTUN_TOS_INHERIT && cx->tos & INET_DSCP_MASK &&
@@ -388,7 +395,7 @@ static noinline enum xtun_reason xtun_route_find(struct xtun_cx *cx)
  *	what its sender is told
  *
  * One route is cached; where addresses differ each packet's is looked up, and
- * where IPsec policies or rules ask for what differs between packets.
+ * where marks, IPsec policies or rules are about what differs between packets.
  *
  * Context: BH disabled.
  * Return: XTUN_OK with a reference in @cx->dst, else why there is none.
@@ -423,7 +430,7 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 	struct xtun_path path;
 
 	if (!ipv6_addr_any(&conf->p.remote.in6) &&
-	    !xtun_route_path(conf, &conf->p.remote, &path))
+	    !xtun_route_path(conf, conf->p.fwmark, &conf->p.remote, &path))
 		return path.link_mtu;
 
 	link = __dev_get_by_index(conf->tun->net, conf->p.link.index);
@@ -470,6 +477,7 @@ static bool xtun_dst_locked(const struct dst_entry *dst)
 /**
  * xtun_route_learn() - lower the path MTU to a peer
  * @conf: the tunnel that has sent the quoted packet
+ * @mark: of that packet
  * @peer: the peer
  * @from: who says so
  * @mtu: path MTU in bytes, as the error has it
@@ -480,14 +488,14 @@ static bool xtun_dst_locked(const struct dst_entry *dst)
  * Context: BH disabled, RCU.
  * Return: what is in force then, in bytes.
  */
-u32 xtun_route_learn(const struct xtun_conf *conf,
+u32 xtun_route_learn(const struct xtun_conf *conf, u32 mark,
 		     const union nf_inet_addr *peer,
 		     const union nf_inet_addr *from, u32 mtu)
 {
 	struct xtun_path path;
 
 	mtu = max(mtu, xtun_route_least_mtu(conf));
-	if (xtun_route_path(conf, peer, &path) || path.loop)
+	if (xtun_route_path(conf, mark, peer, &path) || path.loop)
 		return mtu;
 	if (path.locked || mtu > path.mtu)
 		return path.mtu;
@@ -497,10 +505,10 @@ u32 xtun_route_learn(const struct xtun_conf *conf,
 }
 
 /* The route that a tunnel's packets to a peer take now. */
-static struct dst_entry *xtun_route_now(const struct xtun_conf *conf,
+static struct dst_entry *xtun_route_now(const struct xtun_conf *conf, u32 mark,
 					const union nf_inet_addr *peer)
 {
-	struct xtun_cx cx = xtun_route_any(conf, peer);
+	struct xtun_cx cx = xtun_route_any(conf, mark, peer);
 
 	return xtun_route_lookup(&cx);
 }
@@ -508,15 +516,16 @@ static struct dst_entry *xtun_route_now(const struct xtun_conf *conf,
 /**
  * xtun_route_locked() - is the MTU of the route to a peer locked?
  * @conf: a configured configuration
+ * @mark: of a packet to it
  * @peer: the peer
  *
  * Context: BH disabled, RCU.
  * Return: whether it is, so that outer packets may be fragmented on their way.
  */
-bool xtun_route_locked(const struct xtun_conf *conf,
+bool xtun_route_locked(const struct xtun_conf *conf, u32 mark,
 		       const union nf_inet_addr *peer)
 {
-	struct dst_entry *dst = xtun_route_now(conf, peer);
+	struct dst_entry *dst = xtun_route_now(conf, mark, peer);
 	bool locked;
 
 	if (IS_ERR(dst))
@@ -540,7 +549,7 @@ static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
 
 	if (!copy)
 		return NULL;
-	copy->mark = conf->p.fwmark;
+	copy->mark = xtun_mark_of_error(conf, skb);
 	if (conf->p.family == AF_INET) {
 		iph = (struct iphdr *)copy->data;
 		iph->saddr = conf->p.local.ip;
@@ -555,7 +564,7 @@ static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
 static void xtun_redirect4(const struct xtun_conf *conf, struct sk_buff *error)
 {
 	union nf_inet_addr peer = xtun_quoted_peer(error, AF_INET);
-	struct dst_entry *dst = xtun_route_now(conf, &peer);
+	struct dst_entry *dst = xtun_route_now(conf, error->mark, &peer);
 
 	if (IS_ERR(dst))
 		return;
@@ -583,7 +592,7 @@ void xtun_route_redirect(const struct xtun_conf *conf,
 	if (conf->p.family == AF_INET)
 		xtun_redirect4(conf, error);
 	else
-		ip6_redirect(error, net, error->dev->ifindex, conf->p.fwmark,
+		ip6_redirect(error, net, error->dev->ifindex, error->mark,
 			     sock_net_uid(net, NULL));
 	consume_skb(error);
 }
@@ -837,8 +846,7 @@ int xtun_route_send(struct xtun_cx *cx)
 
 	skb_clear_hash_if_not_l4(skb);
 	skb_scrub_packet(skb, !net_eq(net, dev_net(cx->tun->dev)));
-	if (cx->conf->p.fwmark)
-		skb->mark = cx->conf->p.fwmark;
+	skb->mark = cx->mark;
 	skb->ignore_df = cx->outer_frag;
 	skb_dst_set(skb, cx->dst);
 
@@ -1315,11 +1323,11 @@ static struct xtun_hop xtun_dst_hop(const struct dst_entry *dst)
 	return hop;
 }
 
-static int xtun_path_read(const struct xtun_conf *conf,
+static int xtun_path_read(const struct xtun_conf *conf, u32 mark,
 			  const union nf_inet_addr *peer,
 			  struct xtun_path *path)
 {
-	struct xtun_cx cx = xtun_route_any(conf, peer);
+	struct xtun_cx cx = xtun_route_any(conf, mark, peer);
 	struct dst_entry *dst = xtun_route_lookup(&cx);
 	bool gone;
 
@@ -1344,6 +1352,7 @@ static int xtun_path_read(const struct xtun_conf *conf,
 /**
  * xtun_route_path() - describe the route that packets to a peer take now
  * @conf: a configured configuration
+ * @mark: of those packets
  * @peer: the peer
  * @path: gets what there is
  *
@@ -1353,7 +1362,7 @@ static int xtun_path_read(const struct xtun_conf *conf,
  * Context: RTNL or RCU, does not sleep.
  * Return: 0, or the negative error of the lookup.
  */
-int xtun_route_path(const struct xtun_conf *conf,
+int xtun_route_path(const struct xtun_conf *conf, u32 mark,
 		    const union nf_inet_addr *peer, struct xtun_path *path)
 {
 	unsigned int tries = XTUN_ROUTE_TRIES;
@@ -1361,7 +1370,7 @@ int xtun_route_path(const struct xtun_conf *conf,
 	int err;
 
 	do
-		err = xtun_path_read(conf, peer, path);
+		err = xtun_path_read(conf, mark, peer, path);
 	while (err == -EAGAIN && --tries);
 	if (err || path->loop)
 		return err;

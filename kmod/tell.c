@@ -305,6 +305,8 @@ static void xtun_tell_frame(const struct xtun_cx *cx,
 	else
 		xtun_fill_error6(err, cx->skb, as, mtu);
 	xtun_turn_l2(err, cx->skb, cx->l3_off);
+	/* It comes out of the tunnel, but no outer packet has brought it. */
+	err->mark = cx->conf->p.mark_in;
 	err->protocol = eth_type_trans(err, cx->tun->dev);
 	netif_rx(err);
 }

@@ -14,6 +14,7 @@
 #include <net/ip_tunnels.h>
 #include <net/route.h>
 
+#include "mark.h"
 #include "xtun.h"
 
 /* Ethernet header with tags, IPv4 header with options or IPv6 header with some
@@ -599,6 +600,7 @@ static void xtun_tx(struct xtun_cx *cx)
 
 	cx->encaplimit = cx->conf->p.encaplimit;
 	cx->overhead = cx->conf->overhead;
+	cx->mark = xtun_mark_out(cx->conf, cx->skb);
 	if (xtun_tx_classify(cx) || xtun_tx_depth(cx) ||
 	    xtun_encaplimit_out(cx) || xtun_tx_peer(cx) || xtun_tx_route(cx))
 		return;
@@ -646,6 +648,7 @@ void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf)
 		.conf = conf,
 		.encaplimit = conf->p.encaplimit,
 		.overhead = conf->overhead,
+		.mark = conf->p.fwmark,
 	};
 
 	if (!cx.skb) {

@@ -180,6 +180,9 @@ struct xtun_link {
  * @remote: the peer, or zero for any
  * @link: the underlay device, without a name for any
  * @fwmark: mark of outer packets, or 0
+ * @fwmark_from: enum xtun_mark_from, whether that is it or the inner packet's
+ * @mark_in: mark of packets that come out, or 0
+ * @mark_in_from: enum xtun_mark_from, whether that is it or the outer packet's
  * @ikey: key of received packets in host order, valid with @has_ikey
  * @okey: key of sent packets in host order, valid with @has_okey
  * @has_ikey: there is a key in; a key may be 0
@@ -216,6 +219,9 @@ struct xtun_params {
 	union nf_inet_addr remote;
 	struct xtun_link link;
 	u32 fwmark;
+	u8 fwmark_from;
+	u32 mark_in;
+	u8 mark_in_from;
 	u32 ikey;
 	u32 okey;
 	bool has_ikey;
@@ -768,6 +774,7 @@ struct xtun_wire {
  * @tun: its tunnel
  * @conf: configuration in force for it
  * @by_packet: what only this packet has chooses its route: it is not the cached one
+ * @mark: of the outer packet
  * @dst: outer route, with a reference
  * @mtu: of that route's path, in bytes of outer packet
  * @saddr: outer source
@@ -799,6 +806,7 @@ struct xtun_cx {
 	struct xtun_dev *tun;
 	const struct xtun_conf *conf;
 	bool by_packet;
+	u32 mark;
 	struct dst_entry *dst;
 	unsigned int mtu;
 	union nf_inet_addr saddr;
@@ -1194,12 +1202,12 @@ void xtun_peer_forget(struct xtun_dev *tun);
 /* route.c */
 enum xtun_reason xtun_route_out(struct xtun_cx *cx);
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf);
-int xtun_route_path(const struct xtun_conf *conf,
+int xtun_route_path(const struct xtun_conf *conf, u32 mark,
 		    const union nf_inet_addr *peer, struct xtun_path *path);
-u32 xtun_route_learn(const struct xtun_conf *conf,
+u32 xtun_route_learn(const struct xtun_conf *conf, u32 mark,
 		     const union nf_inet_addr *peer,
 		     const union nf_inet_addr *from, u32 mtu);
-bool xtun_route_locked(const struct xtun_conf *conf,
+bool xtun_route_locked(const struct xtun_conf *conf, u32 mark,
 		       const union nf_inet_addr *peer);
 void xtun_route_redirect(const struct xtun_conf *conf,
 			 const struct sk_buff *skb);

@@ -295,6 +295,10 @@ COMMON = [
     ("seq", {"oseq": None, "seq": True}),
     ("noseq", {"seq": None}),
     ("fwmark 0x2a", {"fwmark": 0x2a}),
+    ("fwmark inherit", {"fwmark": "inherit"}),
+    ("fwmark 2 mark-in 1", {"fwmark": 2, "mark-in": 1}),
+    ("mark-in keep", {"mark-in": "keep"}),
+    ("mark-in clear", {"mark-in": None}),
     ("fwmark none", {"fwmark": None}),
     ("frag outer", {"frag": "outer"}),
     ("frag never", {"frag": "never"}),
@@ -587,12 +591,12 @@ def mtu(_):
 
 # Ten changes of each end.  What one end demands, the other sends by then.
 ROUND = [
-    ["ttl 3", "tos 0x20", "ocsum", "oseq", "fwmark 5"],
-    ["icsum", "iseq", "df unset", "frag outer", "local any"],
+    ["ttl 3", "tos 0x20", "ocsum", "oseq", "fwmark 5", "mark-in keep"],
+    ["icsum", "iseq", "df unset", "frag outer", "local any", "fwmark inherit"],
     ["noicsum", "noiseq", "key {number}", "mtu 1300", "dev under0"],
     ["nocsum", "noseq", "df set", "mtu auto", "allow 10.9.0.0/24"],
 ]
-RESTORE = "ttl 64 tos inherit fwmark none frag inner dev none allow any local {local}"
+RESTORE = "ttl 64 tos inherit fwmark none mark-in clear frag inner dev none allow any local {local}"
 
 
 def tcp_pair():

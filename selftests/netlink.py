@@ -25,8 +25,10 @@ def setup():
 # Words of the spec in, and what differs in what is said of it.
 YNL_CONFS = [
     {"encap": "gre", **V4, "ikey": 7, "okey": 8, "ttl": 3, "tos": 0x20, "fwmark": 9,
+     "mark-in-from": "packet",
      "df": "unset", "frag": "outer", "mtu": 1300},
-    {"encap": "gre", "payload": "eth", **V4, "ikey": 0, "mss": 65535},
+    {"encap": "gre", "payload": "eth", **V4, "ikey": 0, "mss": 65535, "fwmark-from": "packet",
+     "mark-in": 0xffffffff},
     {"encap": "gre", **V4, "icmp-relay": "strict", "icmp-memory": "off", "mss": 1300},
     {"encap": "nvgre", "payload": "eth", **V4, "ikey": 5000, "okey": 5001},
     {"encap": "ip", "local": bytes(15) + b"\1", "remote": bytes(15) + b"\2",

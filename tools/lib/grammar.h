@@ -26,6 +26,7 @@
  * @XG_PREFIXES: prefixes; "any" travels as an empty nest
  * @XG_PORTS: a port or a range of ports
  * @XG_COOKIE: 4 or 8 bytes in hexadecimal; "none" travels as no bytes
+ * @XG_MARK: a number, or the packet's own mark, which is the second attribute
  */
 enum xg_type {
 	XG_NAME,
@@ -38,6 +39,7 @@ enum xg_type {
 	XG_PREFIXES,
 	XG_PORTS,
 	XG_COOKIE,
+	XG_MARK,
 };
 
 /**
@@ -60,7 +62,7 @@ struct xg_name {
  * @type: what follows it
  * @attr: attribute that it gives
  * @attr2: second attribute that it gives, or 0
- * @size: XG_NUM: bytes of the attribute
+ * @size: XG_NUM, XG_MARK: bytes of the attribute
  * @on: XG_BITS: sets them
  * @hex: printed in hexadecimal
  * @always: printed even if it is the default

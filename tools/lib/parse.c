@@ -287,6 +287,22 @@ static int parse_cookie(struct xg_parse *p, const struct xg_word *word,
 	return 0;
 }
 
+static int parse_mark(struct xg_parse *p, const struct xg_word *word,
+		      const char *arg)
+{
+	const struct xg_name *name = find_name(word, arg);
+	unsigned long long value = 0;
+
+	if (name && name->value) {
+		xa_put_uint(&p->buf, word->attr2, sizeof(__u32), name->value);
+		return 0;
+	}
+	if (!name && !read_number(arg, UINT_MAX, &value))
+		return wrong_value(p, word, arg);
+	xa_put_uint(&p->buf, word->attr, word->size, value);
+	return 0;
+}
+
 typedef int (*parse_t)(struct xg_parse *p, const struct xg_word *word,
 		       const char *arg);
 
@@ -301,6 +317,7 @@ static const parse_t parsers[] = {
 	[XG_PREFIXES] = parse_prefixes,
 	[XG_PORTS] = parse_ports,
 	[XG_COOKIE] = parse_cookie,
+	[XG_MARK] = parse_mark,
 };
 
 /* Refuses a word beside an earlier one about the same thing, and notes it */

@@ -67,21 +67,41 @@ static bool must_say(const struct printer *pr, const struct xg_word *word)
 	return word->always && pr->configured;
 }
 
-static void print_num(struct printer *pr, const struct xg_word *word)
+static const char *name_of(const struct xg_word *word, __u32 value)
 {
 	const struct xg_name *name;
+
+	for (name = word->names; name && name->name; name++) {
+		if (name->value == value)
+			return name->name;
+	}
+	return NULL;
+}
+
+static void print_num(struct printer *pr, const struct xg_word *word)
+{
 	unsigned long long value;
+	const char *name;
 
 	if (!xa_get_uint(pr->tb[word->attr], &value) ||
 	    (value == word->dflt && !must_say(pr, word)))
 		return;
-	for (name = word->names; name && name->name; name++) {
-		if (name->value == value) {
-			say_str(pr, word, name->name);
-			return;
-		}
-	}
-	say_num(pr, word, value);
+	name = name_of(word, value);
+	if (name)
+		say_str(pr, word, name);
+	else
+		say_num(pr, word, value);
+}
+
+static void print_mark(struct printer *pr, const struct xg_word *word)
+{
+	unsigned long long value;
+
+	if (xa_get_uint(pr->tb[word->attr2], &value) &&
+	    value == XTUN_MARK_FROM_PACKET)
+		say_str(pr, word, name_of(word, value));
+	else if (xa_get_uint(pr->tb[word->attr], &value) && value)
+		say_num(pr, word, value);
 }
 
 static void print_key(struct printer *pr, const struct xg_word *word)
@@ -255,6 +275,7 @@ static const print_t printers[] = {
 	[XG_PREFIXES] = print_prefixes,
 	[XG_PORTS] = print_ports,
 	[XG_COOKIE] = print_cookie,
+	[XG_MARK] = print_mark,
 };
 
 /**

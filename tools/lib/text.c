@@ -26,6 +26,7 @@ static const char *metavar(const struct xg_word *word)
 {
 	switch (word->type) {
 	case XG_NUM:
+	case XG_MARK:
 	case XG_KEY:
 		return "N";
 	case XG_ADDR:
@@ -73,6 +74,7 @@ static void takes_what(const struct xg_word *word, char *buf, size_t size)
 	buf[0] = '\0';
 	switch (word->type) {
 	case XG_NUM:
+	case XG_MARK:
 		xg_append(buf, size, "a number from 0 to %llu", max);
 		break;
 	case XG_KEY:

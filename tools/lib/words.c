@@ -3,12 +3,18 @@
  * The words. Their order is the order in which they are printed; where two
  * words say the same, the first that says all of it is printed.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "grammar.h"
 
 #define CSUM	(XTUN_CONF_FLAGS_ICSUM | XTUN_CONF_FLAGS_OCSUM)
 #define SEQ	(XTUN_CONF_FLAGS_ISEQ | XTUN_CONF_FLAGS_OSEQ)
+
+/* What is settled: attributes below, flags from here on */
+#define FLAG_BITS	52
+
+static_assert(XTUN_A_CONF_MAX < FLAG_BITS, "attributes would be taken for flags");
 
 #define BITS_ON(b)							\
 	.type = XG_BITS, .attr = XTUN_A_CONF_FLAGS, .bits = (b), .on = true
@@ -110,6 +116,19 @@ static const struct xg_name mss_names[] = {
 	{ }
 };
 
+/* What is not 0 is no number: the packet's own mark */
+static const struct xg_name fwmark_names[] = {
+	{ "none", 0 },
+	{ "inherit", XTUN_MARK_FROM_PACKET },
+	{ }
+};
+
+static const struct xg_name mark_in_names[] = {
+	{ "clear", 0 },
+	{ "keep", XTUN_MARK_FROM_PACKET },
+	{ }
+};
+
 static const struct xg_name zero_is_any[] = { { "any", 0 }, { } };
 static const struct xg_name zero_is_none[] = { { "none", 0 }, { } };
 static const struct xg_name zero_is_off[] = { { "off", 0 }, { } };
@@ -143,9 +162,17 @@ const struct xg_word xg_words[] = {
 		.help = "underlay device",
 	},
 	{
-		.name = "fwmark", .type = XG_NUM, .attr = XTUN_A_CONF_FWMARK,
-		.size = 4, .hex = true, .names = zero_is_none,
+		.name = "fwmark", .type = XG_MARK, .attr = XTUN_A_CONF_FWMARK,
+		.attr2 = XTUN_A_CONF_FWMARK_FROM, .size = 4, .hex = true,
+		.names = fwmark_names,
 		.help = "mark of outer packets",
+	},
+	{
+		.name = "mark-in", .type = XG_MARK,
+		.attr = XTUN_A_CONF_MARK_IN,
+		.attr2 = XTUN_A_CONF_MARK_IN_FROM, .size = 4, .hex = true,
+		.names = mark_in_names,
+		.help = "mark of packets that come out",
 	},
 	{
 		.name = "key", .type = XG_KEY, .attr = XTUN_A_CONF_IKEY,
@@ -365,14 +392,14 @@ const struct xg_word *xg_find(const char *name)
  *
  * Two words that settle a bit in common cannot stand together.
  *
- * Return: a bit for each attribute, or from bit 32 for each flag.
+ * Return: a bit for each attribute, or from bit FLAG_BITS for each flag.
  */
 __u64 xg_settles(const struct xg_word *word)
 {
 	__u64 mask;
 
 	if (word->type == XG_BITS)
-		return (__u64)word->bits << 32;
+		return (__u64)word->bits << FLAG_BITS;
 
 	mask = 1ULL << word->attr;
 	if (word->attr2)

@@ -183,6 +183,21 @@ enum xtun_echo {
 };
 
 /**
+ * enum xtun_mark_from - Where a firewall mark comes from.
+ * @XTUN_MARK_FROM_NUMBER: It is the number that is said.
+ * @XTUN_MARK_FROM_PACKET: It is that of the packet that goes into, or comes
+ *   to, the tunnel.
+ */
+enum xtun_mark_from {
+	XTUN_MARK_FROM_NUMBER = 1,
+	XTUN_MARK_FROM_PACKET,
+
+	/* private: */
+	__XTUN_MARK_FROM_MAX,
+	XTUN_MARK_FROM_MAX = (__XTUN_MARK_FROM_MAX - 1)
+};
+
+/**
  * enum xtun_conf_flags
  * @XTUN_CONF_FLAGS_ICSUM: Packets without a checksum are not accepted.
  * @XTUN_CONF_FLAGS_OCSUM: Packets are sent with a checksum.
@@ -304,6 +319,9 @@ enum {
 	XTUN_A_CONF_ECHO,
 	XTUN_A_CONF_KEEPALIVE,
 	XTUN_A_CONF_LINK_NAME,
+	XTUN_A_CONF_FWMARK_FROM,
+	XTUN_A_CONF_MARK_IN,
+	XTUN_A_CONF_MARK_IN_FROM,
 
 	__XTUN_A_CONF_MAX,
 	XTUN_A_CONF_MAX = (__XTUN_A_CONF_MAX - 1)
