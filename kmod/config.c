@@ -107,6 +107,18 @@ static int xtun_check_addr(const struct nlattr *attr, const char *word,
 	return -EINVAL;
 }
 
+/* Zeros are any address of a family; without them it stays what it was. */
+static u8 xtun_any_family(struct nlattr **tb, u8 family)
+{
+	const struct nlattr *attr = tb[XTUN_A_CONF_LOCAL];
+
+	if (!attr || !nla_len(attr))
+		attr = tb[XTUN_A_CONF_REMOTE];
+	if (!attr || !nla_len(attr))
+		return family;
+	return nla_len(attr) == sizeof(struct in6_addr) ? AF_INET6 : AF_INET;
+}
+
 static int xtun_parse_addrs(struct nlattr **tb, struct xtun_params *p,
 			    struct netlink_ext_ack *extack)
 {
@@ -133,7 +145,7 @@ static int xtun_parse_addrs(struct nlattr **tb, struct xtun_params *p,
 			       "local and remote are of different families: give both in one");
 		return -EINVAL;
 	}
-	p->family = remote ?: local;
+	p->family = remote ?: local ?: xtun_any_family(tb, p->family);
 
 	err = xtun_check_addr(tb[XTUN_A_CONF_LOCAL], "local", &p->local, local,
 			      p, extack);
@@ -810,14 +822,24 @@ static int xtun_check_ranges(const struct xtun_params *p, struct nlattr **tb,
 	return 0;
 }
 
-static int xtun_check_ends(const struct xtun_params *p,
+/*
+ * Without ends a tunnel takes what comes from anywhere: that is nobody else's if it
+ * has the tunnel's key, or comes to a port that only tunnels have.
+ */
+static int xtun_check_ends(const struct xtun_encap_ops *ops,
+			   struct xtun_params *p,
 			   struct netlink_ext_ack *extack)
 {
-	if (!p->family) {
+	bool own = p->has_ikey || (ops->wire->ipproto == IPPROTO_UDP &&
+				   !ops->wire->common);
+
+	if (!own && xtun_addr_is_any(&p->local) &&
+	    xtun_addr_is_any(&p->remote)) {
 		NL_SET_ERR_MSG(extack,
 			       "remote: give the peer's address, or local and remote any");
 		return -EDESTADDRREQ;
 	}
+	p->family = p->family ?: AF_INET;
 	return 0;
 }
 
@@ -850,7 +872,7 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 		return -EINVAL;
 	}
 
-	err = xtun_check_ends(p, extack);
+	err = xtun_check_ends(ops, p, extack);
 	if (err)
 		return err;
 	one_key = p->has_ikey == p->has_okey && p->ikey == p->okey;
@@ -1135,7 +1157,10 @@ static int xtun_put_allow(struct sk_buff *skb, const struct xtun_params *p)
 
 static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p)
 {
-	if (!xtun_addr_is_any(&p->local) &&
+	bool v6 = p->family == AF_INET6 && xtun_addr_is_any(&p->remote);
+
+	/* Where nothing else tells it, zeros tell that it is IPv6. */
+	if ((v6 || !xtun_addr_is_any(&p->local)) &&
 	    xtun_put_addr(skb, XTUN_A_CONF_LOCAL, &p->local, p->family))
 		return -EMSGSIZE;
 	if (!xtun_addr_is_any(&p->remote) &&

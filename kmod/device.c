@@ -459,6 +459,8 @@ int xtun_create(struct net *net, struct net_device *dev,
 		xtun_setup_eth(dev);
 		if (!has_address)
 			eth_hw_addr_random(dev);
+	} else if (xtun_neigh_wanted(conf)) {
+		xtun_neigh_setup(tun, conf->p.family);
 	}
 	RCU_INIT_POINTER(tun->conf, conf);
 	xtun_apply(tun);
@@ -502,16 +504,32 @@ static int xtun_pre_type_change(struct net_device *dev,
 	return err;
 }
 
-static void xtun_type_change(struct net_device *dev, bool eth)
+static void xtun_type_change(struct xtun_dev *tun, bool eth)
 {
+	struct net_device *dev = tun->dev;
+
 	dev_uc_flush(dev);
 	dev_mc_flush(dev);
+	tun->neigh = 0;
 	if (eth) {
 		xtun_setup_eth(dev);
 		eth_hw_addr_random(dev);
 	} else {
 		xtun_setup_ip(dev);
 	}
+}
+
+/* The neighbours of a device have addresses of one length. */
+static int xtun_refuse_family(const struct xtun_dev *tun,
+			      const struct xtun_conf *conf,
+			      struct netlink_ext_ack *extack)
+{
+	if (!tun->neigh || !conf->ops || conf->p.family == tun->neigh)
+		return 0;
+	NL_SET_ERR_MSG_FMT(extack,
+			   "remote: the neighbours of the device are over %s; make another device",
+			   tun->neigh == AF_INET ? "IPv4" : "IPv6");
+	return -EINVAL;
 }
 
 /* May the caller change what happens in the underlay? */
@@ -550,6 +568,8 @@ int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 	if (IS_ERR(new))
 		return PTR_ERR(new);
 	err = xtun_refuse_same(new, extack);
+	if (!err)
+		err = xtun_refuse_family(tun, new, extack);
 	if (err)
 		goto free_new;
 
@@ -562,7 +582,7 @@ int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 	}
 	err = xtun_swap(tun, new, extack);
 	if (!err && type_change)
-		xtun_type_change(dev, eth);
+		xtun_type_change(tun, eth);
 	/* Whoever was told that it begins is told that it ended. */
 	if (type_change)
 		call_netdevice_notifiers(NETDEV_POST_TYPE_CHANGE, dev);

@@ -73,6 +73,19 @@ static void xtun_flow_add_transport(struct xtun_flow *flow,
 	xtun_flow_add(flow, words, 2);
 }
 
+/* Neither IP nor a frame: its type and its beginning, which may be a label. */
+static void xtun_flow_add_other(struct xtun_flow *flow,
+				const struct sk_buff *skb)
+{
+	u32 words[2] = { (__force u16)skb->protocol }, buf;
+	const u32 *first = skb_header_pointer(skb, skb_network_offset(skb),
+					      sizeof(buf), &buf);
+
+	if (first)
+		words[1] = get_unaligned(first);
+	xtun_flow_add(flow, words, 2);
+}
+
 static void xtun_flow_fill(struct xtun_flow *flow, const struct sk_buff *skb,
 			   __be16 proto, unsigned int l3_off, u16 *seq)
 {
@@ -91,9 +104,11 @@ static void xtun_flow_fill(struct xtun_flow *flow, const struct sk_buff *skb,
 		xtun_flow_add(flow, &ip6h->saddr, 8);
 		xtun_flow_add_transport(flow, skb, at + sizeof(*ip6h),
 					ip6h->nexthdr, true, seq);
-	} else {
+	} else if (l3_off) {
 		xtun_flow_add(flow, skb_network_header(skb) - l3_off,
 			      2 * ETH_ALEN / sizeof(u32));
+	} else {
+		xtun_flow_add_other(flow, skb);
 	}
 }
 

@@ -268,6 +268,13 @@ static bool xtun_back_carried(const struct xtun_back *b,
 	return hdr && carrier->sent(conf, hdr, tag);
 }
 
+/* Are only packets between some addresses its own, whatever their key? */
+static bool xtun_has_ends(const struct xtun_conf *conf)
+{
+	return !ipv6_addr_any(&conf->p.local.in6) ||
+	       !ipv6_addr_any(&conf->p.remote.in6);
+}
+
 /*
  * Does the memory of this tunnel have the packet, or may it do without? Where the
  * port is one that only tunnels have, nobody else may believe the error either;
@@ -281,7 +288,7 @@ static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
 	if (!xtun_back_carried(b, conf, NULL))
 		return false;
 	if (conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
-		return !conf->ops->wire->common;
+		return !conf->ops->wire->common && xtun_has_ends(conf);
 	if (xtun_back_recall(b, conf, &buf, sizeof(buf)))
 		return true;
 	xtun_memory_arm(conf->tun);
@@ -340,8 +347,10 @@ static bool xtun_back_enough(const struct xtun_back *b, bool whole)
 		headers = ip_hdrlen(cx->skb);
 	else if (cx->proto == htons(ETH_P_IPV6))
 		headers = sizeof(struct ipv6hdr);
-	else
+	else if (cx->l3_off)
 		return cx->skb->len >= XTUN_FRAME_HEADERS;
+	else
+		return cx->skb->len >= XTUN_QUOTE_TRANSPORT;
 	return cx->skb->len >= cx->l3_off + headers + XTUN_QUOTE_TRANSPORT;
 }
 
@@ -352,7 +361,8 @@ static bool xtun_back_classify(struct xtun_back *b, bool whole)
 
 	cx->skb->dev = cx->tun->dev;
 	cx->skb->protocol = b->h.proto;
-	if (cx->conf->p.payload == XTUN_PAYLOAD_IP && cx->skb->len)
+	if (cx->conf->p.payload == XTUN_PAYLOAD_IP && cx->skb->len &&
+	    !xtun_type_carried(cx->conf->ops, b->h.proto))
 		cx->skb->protocol = *cx->skb->data >> 4 == 4 ?
 				    htons(ETH_P_IP) : htons(ETH_P_IPV6);
 	return !xtun_classify(cx) && xtun_back_enough(b, whole);

@@ -90,7 +90,7 @@ static void xtun_ends_match(struct xtun_match *match, enum xtun_by by)
 		match->local = xtun_any;
 		match->remote = xtun_any;
 		/* Or it would be what a tunnel without ends sends. */
-		match->payload = 0;
+		match->payload = U8_MAX;
 		break;
 	default:
 		break;
@@ -349,8 +349,9 @@ struct xtun_conf *xtun_lookup(struct xtun_match *match,
 	return NULL;
 }
 
+/* The last is for tunnels without ends, which are told by their key alone. */
 static const u8 xtun_ends_shapes[] = {
-	0, XTUN_ANY_LOCAL, XTUN_ANY_REMOTE,
+	0, XTUN_ANY_LOCAL, XTUN_ANY_REMOTE, XTUN_ANY_LOCAL | XTUN_ANY_REMOTE,
 };
 
 static struct rhlist_head *xtun_ends_list(const struct xtun_match *match,
@@ -365,15 +366,19 @@ static struct rhlist_head *xtun_ends_list(const struct xtun_match *match,
 	return rhltable_lookup(&xtun_ends, &m, xtun_ends_params);
 }
 
-/* The first tunnel in the table of ends under @match of which @is is true. */
+/*
+ * The first tunnel in the table of ends under @match of which @is is true, in so
+ * many of the shapes.
+ */
 static struct xtun_conf *xtun_ends_find(const struct xtun_match *match,
-					xtun_is_fn is, void *data)
+					unsigned int shapes, xtun_is_fn is,
+					void *data)
 {
 	struct rhlist_head *list, *pos;
 	struct xtun_ends *ends;
 	int i, n = 0;
 
-	for (i = 0; i < ARRAY_SIZE(xtun_ends_shapes); i++) {
+	for (i = 0; i < shapes; i++) {
 		list = xtun_ends_list(match, xtun_ends_shapes[i]);
 		rhl_for_each_entry_rcu(ends, pos, list, node) {
 			if (ends->conf->tun->dev->flags & IFF_UP &&
@@ -390,6 +395,8 @@ static struct xtun_conf *xtun_ends_find(const struct xtun_match *match,
  * xtun_lookup_ends() - find a tunnel that a broken packet could be for
  * @match: net, addresses, wire and family filled in
  *
+ * Not one without ends: it would take the broken packets of everybody.
+ *
  * Context: RCU.
  * Return: the configuration of a device that is up, or NULL.
  */
@@ -398,7 +405,7 @@ struct xtun_conf *xtun_lookup_ends(const struct xtun_match *match)
 	struct xtun_match m = *match;
 
 	xtun_ends_match(&m, XTUN_BY_ENDS);
-	return xtun_ends_find(&m, NULL, NULL);
+	return xtun_ends_find(&m, ARRAY_SIZE(xtun_ends_shapes) - 1, NULL, NULL);
 }
 
 /**
@@ -501,7 +508,8 @@ struct xtun_conf *xtun_lookup_sender(const struct xtun_match *match,
 	for (i = 0; i < h->n_ids; i++) {
 		m.keying = h->ids[i].keying;
 		m.key = h->ids[i].key;
-		conf = xtun_ends_find(&m, is, data);
+		conf = xtun_ends_find(&m, ARRAY_SIZE(xtun_ends_shapes), is,
+				      data);
 		if (conf)
 			return conf;
 	}
@@ -544,7 +552,8 @@ struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
 	struct xtun_match m = *match;
 
 	xtun_ends_match(&m, XTUN_BY_ENDS);
-	return xtun_ends_find(&m, xtun_sends_cut, &cut);
+	return xtun_ends_find(&m, ARRAY_SIZE(xtun_ends_shapes), xtun_sends_cut,
+			      &cut);
 }
 
 /**

@@ -27,6 +27,7 @@ static const struct xtun_encap_ops * const xtun_encaps[XTUN_ENCAP_MAX + 1] = {
 static const struct xtun_wire * const xtun_wires[IPPROTO_RAW + 1] = {
 	[IPPROTO_IPIP] = &xtun_ip_wire,
 	[IPPROTO_IPV6] = &xtun_ip_wire,
+	[IPPROTO_MPLS] = &xtun_ip_wire,
 	[IPPROTO_GRE] = &xtun_gre_wire,
 	[IPPROTO_L2TP] = &xtun_l2tp_ip_wire,
 	[IPPROTO_ICMP] = &xtun_icmp_wire,

@@ -148,7 +148,9 @@ static bool xtun_memory_wanted(const struct xtun_cx *cx)
 		WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_ARMED);
 		spin_unlock(&tun->peers_lock);
 	}
-	return cx->conf->p.icmp_memory != XTUN_ICMP_MEMORY_OFF && cx->ident;
+	/* Nobody sends errors to who sent something else than IP. */
+	return cx->conf->p.icmp_memory != XTUN_ICMP_MEMORY_OFF && cx->ident &&
+	       (cx->proto || cx->l3_off);
 }
 
 /**

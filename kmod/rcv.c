@@ -175,6 +175,18 @@ static bool xtun_ipv6_valid(const struct sk_buff *skb)
 	       ntohs(ip6h->payload_len) + sizeof(*ip6h) <= skb->len;
 }
 
+/* Neither IPv4 nor IPv6. It has no source that could be an allowed one. */
+static enum xtun_reason xtun_rx_other(struct sk_buff *skb,
+				      const struct xtun_conf *conf)
+{
+	if (!xtun_type_carried(conf->ops, skb->protocol))
+		return XTUN_RX_INNER_PROTOCOL;
+	if (conf->p.n_allow)
+		return XTUN_RX_NOT_ALLOWED;
+	skb_reset_network_header(skb);
+	return XTUN_OK;
+}
+
 /* The inner IP header at the data of the skb. */
 static enum xtun_reason xtun_rx_ip(struct sk_buff *skb,
 				   const struct xtun_conf *conf)
@@ -183,7 +195,7 @@ static enum xtun_reason xtun_rx_ip(struct sk_buff *skb,
 	bool allowed;
 
 	if (!v4 && skb->protocol != htons(ETH_P_IPV6))
-		return XTUN_RX_INNER_PROTOCOL;
+		return xtun_rx_other(skb, conf);
 	if (!pskb_may_pull(skb, v4 ? sizeof(struct iphdr) :
 				     sizeof(struct ipv6hdr)))
 		return XTUN_RX_INNER_MALFORMED;
@@ -265,7 +277,11 @@ static enum xtun_reason xtun_rx_payload(struct sk_buff *skb,
 		return xtun_rx_frame(skb, dev);
 
 	skb->dev = dev;
-	skb_reset_mac_header(skb);
+	/* Who has neighbours wants to see the outer header. */
+	if (unlikely(conf->tun->neigh))
+		skb_pop_mac_header(skb);
+	else
+		skb_reset_mac_header(skb);
 	return xtun_rx_ip(skb, conf);
 }
 

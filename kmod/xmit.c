@@ -91,7 +91,7 @@ static bool xtun_tx_ipv6(struct xtun_cx *cx)
 	return true;
 }
 
-/* What an Ethernet frame that holds no valid IP packet passes for. */
+/* What holds no valid IP packet, and is carried all the same, passes for. */
 static void xtun_tx_no_ip(struct xtun_cx *cx)
 {
 	cx->proto = 0;
@@ -99,6 +99,18 @@ static void xtun_tx_no_ip(struct xtun_cx *cx)
 	cx->ttl = 0;
 	cx->df = false;
 	cx->nested = false;
+}
+
+/* Neither IPv4 nor IPv6: every frame, and of payload ip what can be named. */
+static enum xtun_reason xtun_tx_other(struct xtun_cx *cx)
+{
+	const struct xtun_conf *conf = cx->conf;
+
+	if (conf->p.payload != XTUN_PAYLOAD_ETH &&
+	    !xtun_type_carried(conf->ops, cx->skb->protocol))
+		return XTUN_TX_INNER_PROTOCOL;
+	xtun_tx_no_ip(cx);
+	return XTUN_OK;
 }
 
 /**
@@ -124,15 +136,12 @@ enum xtun_reason xtun_classify(struct xtun_cx *cx)
 	}
 	skb_set_network_header(skb, cx->l3_off);
 
-	if (cx->proto == htons(ETH_P_IP)) {
+	if (cx->proto == htons(ETH_P_IP))
 		valid = xtun_tx_ipv4(cx);
-	} else if (cx->proto == htons(ETH_P_IPV6)) {
+	else if (cx->proto == htons(ETH_P_IPV6))
 		valid = xtun_tx_ipv6(cx);
-	} else {
-		if (!eth)
-			return XTUN_TX_INNER_PROTOCOL;
-		valid = false;
-	}
+	else
+		return xtun_tx_other(cx);
 	if (!valid) {
 		if (!eth)
 			return XTUN_TX_INNER_MALFORMED;
@@ -206,7 +215,9 @@ static bool xtun_tx_find_peer(struct xtun_cx *cx)
 static int xtun_tx_peer(struct xtun_cx *cx)
 {
 	cx->saddr = cx->conf->p.local;
-	cx->daddr = cx->conf->p.remote;
+	/* With remote any a neighbour may have named it already. */
+	if (likely(!ipv6_addr_any(&cx->conf->p.remote.in6)))
+		cx->daddr = cx->conf->p.remote;
 	if (likely(xtun_tx_find_peer(cx)))
 		return 0;
 	return xtun_drop_told(cx, XTUN_TX_NO_PEER, XTUN_KIND_HOST);
@@ -601,6 +612,8 @@ static void xtun_tx(struct xtun_cx *cx)
 	cx->encaplimit = cx->conf->p.encaplimit;
 	cx->overhead = cx->conf->overhead;
 	cx->mark = xtun_mark_out(cx->conf, cx->skb);
+	if (unlikely(cx->tun->neigh))
+		xtun_neigh_take(cx);
 	if (xtun_tx_classify(cx) || xtun_tx_depth(cx) ||
 	    xtun_encaplimit_out(cx) || xtun_tx_peer(cx) || xtun_tx_route(cx))
 		return;

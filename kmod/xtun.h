@@ -465,6 +465,8 @@ struct xtun_exchange {
  * @bound: in struct xtun_net, of those that have a dev, under RTNL
  * @id: unlike that of any other tunnel, ever
  * @secret: of xtun_flow_tag()
+ * @neigh: family of the link-layer addresses of its neighbours, 0 for a device
+ *	that has no such
  * @watch: enum xtun_watch, what the way out has to look at
  * @armed_until: when %XTUN_WATCH_ARMED ends, in jiffies
  * @watched_until: when %XTUN_WATCH_PEERS ends at the latest, in jiffies
@@ -497,6 +499,7 @@ struct xtun_dev {
 	struct hlist_node bound;
 	u32 id;
 	hsiphash_key_t secret;
+	u8 neigh;
 	u8 watch;
 	unsigned long armed_until;
 	unsigned long watched_until;
@@ -779,7 +782,8 @@ struct xtun_wire {
  * @mtu: of that route's path, in bytes of outer packet
  * @saddr: outer source
  * @daddr: outer destination
- * @proto: inner ethertype of IP packets, whatever the payload; else 0
+ * @proto: inner ethertype of IP packets, whatever the payload; else 0. What is
+ *	none with payload ip is told by the protocol of @skb.
  * @l3_off: bytes from the data to the inner IP header
  * @tos: inner TOS or traffic class
  * @ttl: inner TTL or hop limit
@@ -832,20 +836,6 @@ struct xtun_cx {
 };
 
 /**
- * xtun_ipproto() - protocol number in the outer header of a packet
- * @cx: the packet, classified
- *
- * Context: any.
- * Return: that of the encapsulation, or of the inner packet itself.
- */
-static inline u8 xtun_ipproto(const struct xtun_cx *cx)
-{
-	if (cx->conf->ipproto)
-		return cx->conf->ipproto;
-	return cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP : IPPROTO_IPV6;
-}
-
-/**
  * struct xtun_quote - an outer packet as an ICMP error quotes it
  * @at: bytes from the quoted outer header to the encapsulation's
  * @len: bytes of the whole outer packet, by its header
@@ -885,12 +875,23 @@ enum xtun_verdict {
 	XTUN_ERR_FALSE,
 };
 
+/* What the header of an encapsulation says of what it carries. */
+enum xtun_names {
+	/* That it is IPv4, or IPv6. */
+	XTUN_NAMES_IP,
+	/* An IP protocol, or another code of its own for the same and MPLS. */
+	XTUN_NAMES_MPLS,
+	/* An ethertype. */
+	XTUN_NAMES_ETHERTYPES,
+};
+
 /**
  * struct xtun_encap_ops - an encapsulation
  * @name: as in the grammar
  * @wire: form of its headers
  * @payloads: BIT(enum xtun_payload) for each it carries
  * @payload: the one that a tunnel has which is not told
+ * @names: what it can say that payload ip is
  * @keying: how its key is matched
  * @key_min: least key
  * @key_max: greatest key, 0 when it has none
@@ -913,6 +914,7 @@ struct xtun_encap_ops {
 	const struct xtun_wire *wire;
 	u8 payloads;
 	u8 payload;
+	u8 names;
 	u8 keying;
 	u32 key_min;
 	u32 key_max;
@@ -957,7 +959,6 @@ extern const struct xtun_carrier xtun_echo_carrier;
 #define XTUN_GRE_BARE_LEN	4
 
 __be16 xtun_ip_of_version(u8 first);
-__be16 xtun_ip_of_ipproto(u8 ipproto);
 void xtun_ip_found(struct xtun_hdr *h, __be16 proto);
 bool xtun_ip_parse_version(const u8 *data, unsigned int len,
 			   struct xtun_hdr *h);
@@ -1231,6 +1232,30 @@ bool xtun_route_quote(struct sk_buff *skb, u8 family,
 void xtun_route_addrs(const struct sk_buff *skb, struct xtun_match *match);
 u8 xtun_route_tos_in(const struct sk_buff *skb, u8 family);
 int xtun_route_port(const struct sk_buff *skb, u8 family);
+
+/* type.c */
+bool xtun_type_carried(const struct xtun_encap_ops *ops, __be16 type);
+__be16 xtun_type_of_ipproto(u8 ipproto);
+u8 xtun_type_to_ipproto(__be16 type);
+u8 xtun_ipproto(const struct xtun_cx *cx);
+
+/**
+ * xtun_type_named() - the ethertype that an encapsulation's header names
+ * @cx: the packet that is to get the header
+ *
+ * Context: any.
+ * Return: the ethertype.
+ */
+static inline __be16 xtun_type_named(const struct xtun_cx *cx)
+{
+	return cx->conf->p.payload == XTUN_PAYLOAD_ETH ? htons(ETH_P_TEB) :
+							 cx->skb->protocol;
+}
+
+/* neigh.c */
+bool xtun_neigh_wanted(const struct xtun_conf *conf);
+void xtun_neigh_setup(struct xtun_dev *tun, u8 family);
+void xtun_neigh_take(struct xtun_cx *cx);
 
 /* encaplimit.c */
 int xtun_encaplimit_out(struct xtun_cx *cx);

@@ -126,7 +126,7 @@ BAD_HEADER = [
       for number in (0, 0xffff, 0x1234) for words in (GRE, ICSUM)),
     ("rx-no-sequence", "no sequence number", ISEQ, {"seq": None}),
     *(("rx-inner-protocol", f"ethertype {kind:#06x}", GRE, {"kind": kind})
-      for kind in (0x0806, 0x8847, 0x0000, 0xffff, 0x86de)),
+      for kind in (0x0806, 0x88b5, 0x0000, 0xffff, 0x86de)),
     ("rx-inner-malformed", "an ethertype of the other family", GRE, {"kind": "v6"}),
     ("rx-inner-malformed", "a protocol of the other family", IP, {"kind": "v6"}),
     ("rx-ecn", "congestion that the inner sender cannot learn", GRE, {"outer": {"tos": 3}}),
@@ -338,7 +338,7 @@ def cut_packet(tunnel, inner, length):
 
 BAD_OUT = [
     ("tx-inner-protocol", "ARP", b"\0\1\x08\0\6\4\0\1" + bytes(20), 0x0806),
-    ("tx-inner-protocol", "MPLS", bytes(40), 0x8847),
+    ("tx-inner-protocol", "an unknown ethertype", bytes(40), 0x88b5),
     ("tx-inner-malformed", "19 bytes", b"\x45" + bytes(18), 0x0800),
     ("tx-inner-malformed", "1 byte", b"\x45", 0x0800),
     ("tx-inner-malformed", "IPv6 as IPv4", b"\x60" + bytes(39), 0x0800),

@@ -61,7 +61,7 @@ BROKEN = [
           ("a second option longer than its room", option() + option(length=31)))),
     ("taken", "the flag of a critical option without one", WITH_KEY, {"flags": 0x40}),
     ("rx-truncated", "options longer than the packet", WITH_KEY, {"first": 63}),
-    ("rx-inner-protocol", "MPLS inside", IP, {"proto": 0x8847}),
+    ("rx-inner-protocol", "an unknown ethertype", IP, {"proto": 0x88b5}),
     ("rx-inner-malformed", "a packet of the other family", IP, {"proto": 0x86dd}),
     ("none", "a packet for a tunnel of frames", WITH_KEY, {"proto": 0x0800}),
 ]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * IP protocols 4 and 41. The kernel hands them to a chain of handlers; the
+ * IP protocols 4, 41 and 137. The kernel hands them to a chain of handlers; the
  * in-tree drivers have their places in it, and a packet that is not for a
  * tunnel of ours goes on to them.
  */
@@ -40,6 +40,11 @@ static int xtun_rcv_6in4(struct sk_buff *skb)
 	return xtun_ipproto_rcv(skb, AF_INET, IPPROTO_IPV6);
 }
 
+static int xtun_rcv_mpls_in4(struct sk_buff *skb)
+{
+	return xtun_ipproto_rcv(skb, AF_INET, IPPROTO_MPLS);
+}
+
 static int xtun_rcv_4in6(struct sk_buff *skb)
 {
 	return xtun_ipproto_rcv(skb, AF_INET6, IPPROTO_IPIP);
@@ -48,6 +53,11 @@ static int xtun_rcv_4in6(struct sk_buff *skb)
 static int xtun_rcv_6in6(struct sk_buff *skb)
 {
 	return xtun_ipproto_rcv(skb, AF_INET6, IPPROTO_IPV6);
+}
+
+static int xtun_rcv_mpls_in6(struct sk_buff *skb)
+{
+	return xtun_ipproto_rcv(skb, AF_INET6, IPPROTO_MPLS);
 }
 
 /* Zero keeps the error from the in-tree drivers. */
@@ -77,10 +87,20 @@ static int xtun_err_v6(struct sk_buff *skb, struct inet6_skb_parm *opt, u8 type,
 #define XTUN_TUNNEL(rcv, err) \
 	{ .handler = rcv, .err_handler = err, .priority = XTUN_TUNNEL_PRIORITY }
 
-static struct xfrm_tunnel xtun_4in4 = XTUN_TUNNEL(xtun_rcv_4in4, xtun_err_v4);
-static struct xfrm_tunnel xtun_6in4 = XTUN_TUNNEL(xtun_rcv_6in4, xtun_err_v4);
-static struct xfrm6_tunnel xtun_4in6 = XTUN_TUNNEL(xtun_rcv_4in6, xtun_err_v6);
-static struct xfrm6_tunnel xtun_6in6 = XTUN_TUNNEL(xtun_rcv_6in6, xtun_err_v6);
+static struct xfrm_tunnel xtun_tunnels4[] = {
+	XTUN_TUNNEL(xtun_rcv_4in4, xtun_err_v4),
+	XTUN_TUNNEL(xtun_rcv_6in4, xtun_err_v4),
+	XTUN_TUNNEL(xtun_rcv_mpls_in4, xtun_err_v4),
+};
+
+static struct xfrm6_tunnel xtun_tunnels6[] = {
+	XTUN_TUNNEL(xtun_rcv_4in6, xtun_err_v6),
+	XTUN_TUNNEL(xtun_rcv_6in6, xtun_err_v6),
+	XTUN_TUNNEL(xtun_rcv_mpls_in6, xtun_err_v6),
+};
+
+/* What the chains are called by, in the order of the handlers. */
+static const unsigned short xtun_chains[] = { AF_INET, AF_INET6, AF_MPLS };
 
 /* The handlers are there as long as the module. */
 static int xtun_ipproto_get(const struct xtun_conf *conf,
@@ -99,6 +119,14 @@ const struct xtun_carrier xtun_ipproto_carrier = {
 	.put = xtun_ipproto_put,
 };
 
+static void xtun_ipproto_leave(unsigned int n4, unsigned int n6)
+{
+	while (n6--)
+		xfrm6_tunnel_deregister(&xtun_tunnels6[n6], xtun_chains[n6]);
+	while (n4--)
+		xfrm4_tunnel_deregister(&xtun_tunnels4[n4], xtun_chains[n4]);
+}
+
 /**
  * xtun_ipproto_init() - take a place in the chains of handlers
  *
@@ -107,29 +135,24 @@ const struct xtun_carrier xtun_ipproto_carrier = {
  */
 int xtun_ipproto_init(void)
 {
+	unsigned int n4, n6;
 	int err;
 
-	err = xfrm4_tunnel_register(&xtun_4in4, AF_INET);
-	if (err)
-		return err;
-	err = xfrm4_tunnel_register(&xtun_6in4, AF_INET6);
-	if (err)
-		goto del_4in4;
-	err = xfrm6_tunnel_register(&xtun_4in6, AF_INET);
-	if (err)
-		goto del_6in4;
-	err = xfrm6_tunnel_register(&xtun_6in6, AF_INET6);
-	if (err)
-		goto del_4in6;
+	for (n4 = 0; n4 < ARRAY_SIZE(xtun_chains); n4++) {
+		err = xfrm4_tunnel_register(&xtun_tunnels4[n4], xtun_chains[n4]);
+		if (err) {
+			xtun_ipproto_leave(n4, 0);
+			return err;
+		}
+	}
+	for (n6 = 0; n6 < ARRAY_SIZE(xtun_chains); n6++) {
+		err = xfrm6_tunnel_register(&xtun_tunnels6[n6], xtun_chains[n6]);
+		if (err) {
+			xtun_ipproto_leave(n4, n6);
+			return err;
+		}
+	}
 	return 0;
-
-del_4in6:
-	xfrm6_tunnel_deregister(&xtun_4in6, AF_INET);
-del_6in4:
-	xfrm4_tunnel_deregister(&xtun_6in4, AF_INET6);
-del_4in4:
-	xfrm4_tunnel_deregister(&xtun_4in4, AF_INET);
-	return err;
 }
 
 /**
@@ -139,8 +162,5 @@ del_4in4:
  */
 void xtun_ipproto_exit(void)
 {
-	xfrm6_tunnel_deregister(&xtun_6in6, AF_INET6);
-	xfrm6_tunnel_deregister(&xtun_4in6, AF_INET);
-	xfrm4_tunnel_deregister(&xtun_6in4, AF_INET6);
-	xfrm4_tunnel_deregister(&xtun_4in4, AF_INET);
+	xtun_ipproto_leave(ARRAY_SIZE(xtun_chains), ARRAY_SIZE(xtun_chains));
 }

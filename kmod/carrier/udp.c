@@ -536,9 +536,7 @@ static void xtun_udp_push(const struct xtun_cx *cx, u8 *hdr)
 
 	uh->source = xtun_udp_sport(conf, &cx->tag);
 	udp_set_len(uh, cx->skb->len);
-	skb_set_inner_protocol(cx->skb,
-			       conf->p.payload == XTUN_PAYLOAD_ETH ?
-			       htons(ETH_P_TEB) : cx->proto);
+	skb_set_inner_protocol(cx->skb, xtun_type_named(cx));
 	xtun_route_udp_csum(cx);
 }
 

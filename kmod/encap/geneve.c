@@ -79,8 +79,7 @@ static unsigned int xtun_geneve_prepare(struct xtun_conf *conf, u8 *hdr)
 
 static void xtun_geneve_push(const struct xtun_cx *cx, u8 *hdr)
 {
-	*(__be16 *)(hdr + 2) = cx->conf->p.payload == XTUN_PAYLOAD_ETH ?
-			       htons(ETH_P_TEB) : cx->proto;
+	*(__be16 *)(hdr + 2) = xtun_type_named(cx);
 }
 
 const struct xtun_wire xtun_geneve_wire = {
@@ -96,6 +95,7 @@ const struct xtun_encap_ops xtun_geneve_ops = {
 	.wire = &xtun_geneve_wire,
 	.payloads = BIT(XTUN_PAYLOAD_ETH) | BIT(XTUN_PAYLOAD_IP),
 	.payload = XTUN_PAYLOAD_ETH,
+	.names = XTUN_NAMES_ETHERTYPES,
 	.keying = XTUN_KEY_FULL,
 	.key_max = XTUN_GENEVE_VNI_MAX,
 	.key_needed = true,

@@ -55,6 +55,21 @@ static void xtun_gre_read_key(u32 key, u16 flags, struct xtun_hdr *h)
 			XTUN_KEY_VSID, key >> XTUN_NVGRE_VSID_SHIFT };
 }
 
+/*
+ * Web caches are sent packets by routers (draft-wilson-wrec-wccp-v2 section 4.12.1):
+ * an IPv4 packet, in version 2 behind 4 bytes of its own. Nothing is sent so.
+ */
+static enum xtun_reason xtun_gre_read_wccp(const u8 *hdr, unsigned int len,
+					   struct xtun_hdr *h)
+{
+	h->proto = htons(ETH_P_IP);
+	if (len <= h->len)
+		return XTUN_RX_TRUNCATED;
+	if (hdr[h->len] >> 4 != 4)
+		h->len += XTUN_GRE_FIELD_LEN;
+	return len < h->len ? XTUN_RX_TRUNCATED : XTUN_OK;
+}
+
 static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
 				       u8 ipproto, struct xtun_hdr *h)
 {
@@ -97,6 +112,8 @@ static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
 	h->len = at;
 	if (len < at)
 		return XTUN_RX_TRUNCATED;
+	if (!flags && h->proto == htons(ETH_P_WCCP))
+		return xtun_gre_read_wccp(hdr, len, h);
 	/* Only now: under another key they may mean something to others. */
 	return flags & XTUN_GRE_RFC1701 ? XTUN_RX_FLAGS : XTUN_OK;
 }
@@ -208,8 +225,7 @@ static void xtun_gre_push_csum(struct sk_buff *skb, u8 *hdr)
 static void xtun_gre_push(const struct xtun_cx *cx, u8 *hdr)
 {
 	const struct xtun_conf *conf = cx->conf;
-	__be16 proto = conf->p.payload == XTUN_PAYLOAD_ETH ? htons(ETH_P_TEB) :
-							     cx->proto;
+	__be16 proto = xtun_type_named(cx);
 
 	*(__be16 *)(hdr + 2) = proto;
 	skb_set_inner_protocol(cx->skb, proto);
@@ -252,6 +268,7 @@ const struct xtun_encap_ops xtun_gre_ops = {
 	.wire = &xtun_gre_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),
 	.payload = XTUN_PAYLOAD_IP,
+	.names = XTUN_NAMES_ETHERTYPES,
 	.keying = XTUN_KEY_FULL,
 	.key_max = U32_MAX,
 	.flags = XTUN_CONF_FLAGS_ICSUM | XTUN_CONF_FLAGS_OCSUM |

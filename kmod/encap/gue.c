@@ -48,7 +48,7 @@ static enum xtun_reason xtun_gue_read_next(const u8 *hdr, unsigned int len,
 	if (hdr[1] == IPPROTO_GRE)
 		return xtun_gre_parse_bare(hdr + skip, len - skip, h);
 
-	xtun_ip_found(h, xtun_ip_of_ipproto(hdr[1]));
+	xtun_ip_found(h, xtun_type_of_ipproto(hdr[1]));
 	return XTUN_OK;
 }
 
@@ -90,8 +90,7 @@ static unsigned int xtun_gue_prepare(struct xtun_conf *conf, u8 *hdr)
 static void xtun_gue_push(const struct xtun_cx *cx, u8 *hdr)
 {
 	if (cx->conf->p.payload == XTUN_PAYLOAD_IP)
-		hdr[1] = cx->proto == htons(ETH_P_IP) ? IPPROTO_IPIP :
-							IPPROTO_IPV6;
+		hdr[1] = xtun_type_to_ipproto(cx->skb->protocol);
 }
 
 const struct xtun_wire xtun_gue_wire = {
@@ -107,6 +106,7 @@ const struct xtun_encap_ops xtun_gue_ops = {
 	.wire = &xtun_gue_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),
 	.payload = XTUN_PAYLOAD_IP,
+	.names = XTUN_NAMES_MPLS,
 	.flags = XTUN_CONF_FLAGS_NOUDPCSUM,
 	.dport = {
 		[XTUN_PAYLOAD_IP] = 6080,

@@ -36,7 +36,7 @@ static void xtun_icmp_read_next(u8 next, struct xtun_hdr *h)
 {
 	h->payload = XTUN_PAYLOAD_IP;
 	h->empty = next == IPPROTO_NONE;
-	h->proto = xtun_ip_of_ipproto(next);
+	h->proto = xtun_type_of_ipproto(next);
 }
 
 static enum xtun_reason xtun_icmp_parse(const u8 *hdr, unsigned int len,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * IP in IP: 4in4 (RFC 2003), 6in4 (RFC 4213), 4in6 and 6in6 (RFC 2473). There
- * is no header between the two IP headers; the outer one's protocol number
- * tells what is inside.
+ * IP in IP: 4in4 (RFC 2003), 6in4 (RFC 4213), 4in6 and 6in6 (RFC 2473); and MPLS
+ * in IP (RFC 4023). There is no header between the outer IP header and what is
+ * inside; its protocol number tells what that is.
  */
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -28,25 +28,7 @@ __be16 xtun_ip_of_version(u8 first)
 }
 
 /**
- * xtun_ip_of_ipproto() - which ethertype belongs to an IP protocol
- * @ipproto: what a header says of what follows
- *
- * Context: any.
- * Return: the ethertype, or 0 when no IP packet follows.
- */
-__be16 xtun_ip_of_ipproto(u8 ipproto)
-{
-	switch (ipproto) {
-	case IPPROTO_IPIP:
-		return htons(ETH_P_IP);
-	case IPPROTO_IPV6:
-		return htons(ETH_P_IPV6);
-	}
-	return 0;
-}
-
-/**
- * xtun_ip_found() - say of an IP packet what no header says
+ * xtun_ip_found() - say of a packet what no header says
  * @h: gets it
  * @proto: its ethertype, or 0 when that is not known
  *
@@ -82,7 +64,7 @@ bool xtun_ip_parse_version(const u8 *data, unsigned int len, struct xtun_hdr *h)
 static enum xtun_reason xtun_ip_parse(const u8 *hdr, unsigned int len,
 				      u8 ipproto, struct xtun_hdr *h)
 {
-	xtun_ip_found(h, xtun_ip_of_ipproto(ipproto));
+	xtun_ip_found(h, xtun_type_of_ipproto(ipproto));
 	return XTUN_OK;
 }
 
@@ -105,5 +87,6 @@ const struct xtun_encap_ops xtun_ip_ops = {
 	.wire = &xtun_ip_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP),
 	.payload = XTUN_PAYLOAD_IP,
+	.names = XTUN_NAMES_MPLS,
 	.prepare = xtun_ip_prepare,
 };

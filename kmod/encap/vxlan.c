@@ -26,6 +26,7 @@ enum xtun_vxlan_next {
 	XTUN_VXLAN_NEXT_IPV4 = 1,
 	XTUN_VXLAN_NEXT_IPV6 = 2,
 	XTUN_VXLAN_NEXT_ETH = 3,
+	XTUN_VXLAN_NEXT_MPLS = 5,
 };
 
 /* GPE section 3.1: one bit of the first byte has no meaning, nor two others. */
@@ -57,6 +58,8 @@ static void xtun_vxlan_read_next(u8 next, struct xtun_hdr *h)
 		h->proto = htons(ETH_P_IP);
 	else if (next == XTUN_VXLAN_NEXT_IPV6)
 		h->proto = htons(ETH_P_IPV6);
+	else if (next == XTUN_VXLAN_NEXT_MPLS)
+		h->proto = htons(ETH_P_MPLS_UC);
 }
 
 static enum xtun_reason xtun_vxlan_parse(const u8 *hdr, unsigned int len,
@@ -91,11 +94,22 @@ static unsigned int xtun_vxlan_prepare(struct xtun_conf *conf, u8 *hdr)
 	return XTUN_VXLAN_LEN;
 }
 
+static u8 xtun_vxlan_next(__be16 type)
+{
+	switch (type) {
+	case htons(ETH_P_IP):
+		return XTUN_VXLAN_NEXT_IPV4;
+	case htons(ETH_P_MPLS_UC):
+		return XTUN_VXLAN_NEXT_MPLS;
+	default:
+		return XTUN_VXLAN_NEXT_IPV6;
+	}
+}
+
 static void xtun_vxlan_push(const struct xtun_cx *cx, u8 *hdr)
 {
 	if (cx->conf->p.payload == XTUN_PAYLOAD_IP)
-		hdr[3] = cx->proto == htons(ETH_P_IP) ? XTUN_VXLAN_NEXT_IPV4 :
-							XTUN_VXLAN_NEXT_IPV6;
+		hdr[3] = xtun_vxlan_next(cx->skb->protocol);
 }
 
 const struct xtun_wire xtun_vxlan_wire = {
@@ -111,6 +125,7 @@ const struct xtun_encap_ops xtun_vxlan_ops = {
 	.wire = &xtun_vxlan_wire,
 	.payloads = BIT(XTUN_PAYLOAD_ETH) | BIT(XTUN_PAYLOAD_IP),
 	.payload = XTUN_PAYLOAD_ETH,
+	.names = XTUN_NAMES_MPLS,
 	.keying = XTUN_KEY_FULL,
 	.key_max = XTUN_VXLAN_VNI_MAX,
 	.key_needed = true,

@@ -163,12 +163,18 @@ static bool no_carrier(const struct story *s, struct finding *finding)
 	return true;
 }
 
-static int underlay_family(const struct story *s)
+/**
+ * underlay_family() - family of outer packets, where remote is any
+ * @s: the story
+ *
+ * Return: AF_INET or AF_INET6.
+ */
+int underlay_family(const struct story *s)
 {
 	struct address local;
 
 	return address_read(&local, s->tun.conf[XTUN_A_CONF_LOCAL]) ?
-	       local.family : 0;
+	       local.family : AF_INET;
 }
 
 /* Without a remote, the gateway of the route is the peer; or who has asked */

@@ -123,17 +123,13 @@ static struct nl_request ask_for(struct asked *asked, __u8 cmd)
 	return tunnel_request(&asked->xtun, cmd, asked->story.link.name);
 }
 
-/* With remote any the gateway of the inner route is the peer */
-static void find_peer(struct story *s)
+/* The gateway of the inner route, of the underlay's family */
+static void find_gateway(struct story *s)
 {
 	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const struct address *gateway = &s->route.gateway;
-	struct address local;
 
-	if (address_read(&s->peer, s->tun.conf[XTUN_A_CONF_REMOTE]) ||
-	    !address_read(&local, s->tun.conf[XTUN_A_CONF_LOCAL]))
-		return;
-	if (gateway->family == local.family) {
+	if (gateway->family == underlay_family(s)) {
 		s->peer = *gateway;
 	} else if (s->addr.family == AF_INET6 &&
 		   gateway->family == AF_INET6 &&
@@ -144,6 +140,28 @@ static void find_peer(struct story *s)
 	}
 }
 
+/* With remote any the peer is where the neighbour is, or the gateway */
+static int find_peer(struct asked *asked)
+{
+	struct story *s = &asked->story;
+	const struct address *next = s->route.gateway.family ?
+				     &s->route.gateway : &s->addr;
+	static const struct address none;
+	int err;
+
+	if (address_read(&s->peer, s->tun.conf[XTUN_A_CONF_REMOTE]) ||
+	    s->tun.conf[XTUN_A_CONF_ECHO])
+		return 0;
+	err = rtnl_neighbour(&asked->route, s->link.index, next, &s->peer);
+	if (err)
+		return err;
+	if (!memcmp(s->peer.data, none.data, sizeof(none.data)))
+		s->peer.family = 0;
+	if (!s->peer.family)
+		find_gateway(s);
+	return 0;
+}
+
 static int ask_path(struct asked *asked)
 {
 	struct story *s = &asked->story;
@@ -151,9 +169,9 @@ static int ask_path(struct asked *asked)
 	struct tunnel tun;
 	int err;
 
-	find_peer(s);
-	if (!s->peer.family)
-		return 0;
+	err = find_peer(asked);
+	if (err || !s->peer.family)
+		return err;
 	rq = ask_for(asked, XTUN_CMD_PATH_GET);
 	mnl_attr_put(rq.nlh, XTUN_A_TUNNEL_ADDR, address_len(&s->peer),
 		     s->peer.data);

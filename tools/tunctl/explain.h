@@ -61,6 +61,7 @@ struct finding {
 
 typedef void (*finding_cb_t)(void *ctx, const struct finding *finding);
 
+int underlay_family(const struct story *s);
 void causes_find(const struct story *story, finding_cb_t cb, void *ctx);
 
 #endif

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What rtnetlink knows: routes, devices, addresses. */
+/* What rtnetlink knows: routes, devices, neighbours, addresses. */
 #include <stdio.h>
 #include <string.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
 #include "rtnl.h"
@@ -115,6 +116,40 @@ int rtnl_link(struct nl *nl, int index, struct link *link)
 	ifi = mnl_nlmsg_get_payload(rq.nlh);
 	ifi->ifi_index = index;
 	return nl_talk(nl, &rq, see_link, link);
+}
+
+static int see_neighbour(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlattr *tb[NDA_MAX + 1];
+
+	nl_attrs_after(tb, NDA_MAX, nlh, sizeof(struct ndmsg));
+	address_read(data, tb[NDA_LLADDR]);
+	return 0;
+}
+
+/**
+ * rtnl_neighbour() - look up where a neighbour is
+ * @nl: a socket of nl_open_route()
+ * @link: ifindex of the device that it is behind
+ * @addr: the neighbour
+ * @lladdr: gets its link-layer address, if that is an IP address
+ *
+ * Return: 0, also where nobody knows, or an exit code.
+ */
+int rtnl_neighbour(struct nl *nl, int link, const struct address *addr,
+		   struct address *lladdr)
+{
+	struct nl_request rq = { };
+	struct ndmsg *ndm;
+	int unknown;
+
+	memset(lladdr, 0, sizeof(*lladdr));
+	rq.nlh = nl_begin_route(nl, RTM_GETNEIGH, sizeof(*ndm));
+	ndm = mnl_nlmsg_get_payload(rq.nlh);
+	ndm->ndm_family = addr->family;
+	ndm->ndm_ifindex = link;
+	mnl_attr_put(rq.nlh, NDA_DST, address_len(addr), addr->data);
+	return nl_ask(nl, &rq, see_neighbour, lladdr, &unknown);
 }
 
 struct link_walk {

@@ -48,6 +48,8 @@ typedef void (*rtnl_addr_cb_t)(void *ctx, int link,
 
 int rtnl_route(struct nl *nl, const struct address *addr, struct route *route);
 int rtnl_link(struct nl *nl, int index, struct link *link);
+int rtnl_neighbour(struct nl *nl, int link, const struct address *addr,
+		   struct address *lladdr);
 int rtnl_tunnels(struct nl *nl, rtnl_link_cb_t cb, void *ctx);
 int rtnl_addrs(struct nl *nl, int family, rtnl_addr_cb_t cb, void *ctx);
 

@@ -14,4 +14,11 @@ static inline void xtun_set_lltx(struct net_device *dev)
 #endif
 }
 
+/* Who parses link-layer headers was not always told the device. */
+#ifdef XTUN_HAVE_PARSE_NO_DEV
+#define XTUN_PARSE_DEV
+#else
+#define XTUN_PARSE_DEV	const struct net_device *dev,
+#endif
+
 #endif

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What payload ip carries beside IPv4 and IPv6: a few ethertypes whose receivers
+ * expect no Ethernet header, where the encapsulation can name them. What else
+ * comes is dropped: most of the kernel's receivers would read an Ethernet header
+ * that is not there.
+ */
+#include <linux/if_ether.h>
+#include <linux/in.h>
+
+#include "xtun.h"
+
+/* RFC 2784 section 3 and RFC 1070: what ISO's network layer, IS-IS among it, has. */
+#define XTUN_ETH_P_OSI		0x00fe
+/* RFC 2332 section 5.1. */
+#define XTUN_ETH_P_NHRP		0x2001
+
+/**
+ * xtun_type_carried() - does a tunnel carry packets that are not IP?
+ * @ops: its encapsulation
+ * @type: their ethertype, neither that of IPv4 nor that of IPv6
+ *
+ * Context: any.
+ * Return: whether payload ip has them, both ways.
+ */
+bool xtun_type_carried(const struct xtun_encap_ops *ops, __be16 type)
+{
+	switch (type) {
+	case htons(ETH_P_MPLS_UC):
+		return ops->names != XTUN_NAMES_IP;
+	case htons(ETH_P_MPLS_MC):
+	case htons(XTUN_ETH_P_OSI):
+	case htons(XTUN_ETH_P_NHRP):
+		return ops->names == XTUN_NAMES_ETHERTYPES;
+	default:
+		return false;
+	}
+}
+
+/**
+ * xtun_type_of_ipproto() - which ethertype belongs to an IP protocol
+ * @ipproto: what a header says of what follows
+ *
+ * Context: any.
+ * Return: the ethertype, or 0 when nothing follows that payload ip has.
+ */
+__be16 xtun_type_of_ipproto(u8 ipproto)
+{
+	switch (ipproto) {
+	case IPPROTO_IPIP:
+		return htons(ETH_P_IP);
+	case IPPROTO_IPV6:
+		return htons(ETH_P_IPV6);
+	case IPPROTO_MPLS:
+		return htons(ETH_P_MPLS_UC);
+	}
+	return 0;
+}
+
+/**
+ * xtun_type_to_ipproto() - which IP protocol an inner packet is
+ * @type: its ethertype, one that the tunnel carries
+ *
+ * Context: any.
+ * Return: the protocol number, for what has one.
+ */
+u8 xtun_type_to_ipproto(__be16 type)
+{
+	switch (type) {
+	case htons(ETH_P_IP):
+		return IPPROTO_IPIP;
+	case htons(ETH_P_MPLS_UC):
+		return IPPROTO_MPLS;
+	default:
+		return IPPROTO_IPV6;
+	}
+}
+
+/**
+ * xtun_ipproto() - protocol number in the outer header of a packet
+ * @cx: the packet
+ *
+ * Context: any.
+ * Return: that of the encapsulation, or of the inner packet itself.
+ */
+u8 xtun_ipproto(const struct xtun_cx *cx)
+{
+	return cx->conf->ipproto ?: xtun_type_to_ipproto(cx->skb->protocol);
+}
