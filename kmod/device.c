@@ -10,6 +10,7 @@
 #include <linux/rculist.h>
 #include <linux/rtnetlink.h>
 #include <net/ip_tunnels.h>
+#include <net/netdev_lock.h>
 
 #include "xtun.h"
 
@@ -107,6 +108,7 @@ static int xtun_dev_init(struct net_device *dev)
 	struct xtun_conf *conf = rtnl_dereference(tun->conf);
 	int err;
 
+	netdev_lockdep_set_classes(dev);
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
@@ -347,6 +349,38 @@ bool xtun_is(const struct net_device *dev)
 	return dev->ethtool_ops == &xtun_ethtool_ops;
 }
 
+static const struct device_type xtun_devtype = {
+	.name = "xtun",
+};
+
+/**
+ * xtun_setup() - rtnl_link_ops.setup: what all tunnels have in common
+ * @dev: a new device, which is for payload eth until its payload is known
+ *
+ * That comes after rtnetlink has put into the device what the request says of
+ * it, so nothing that the request can say may be set afterwards.
+ *
+ * Context: RTNL.
+ */
+void xtun_setup(struct net_device *dev)
+{
+	ether_setup(dev);
+	dev->netdev_ops = &xtun_eth_netdev_ops;
+	dev->ethtool_ops = &xtun_ethtool_ops;
+	SET_NETDEV_DEVTYPE(dev, &xtun_devtype);
+	dev->needs_free_netdev = true;
+	dev->priv_destructor = xtun_destructor;
+	dev->max_mtu = IP_MAX_MTU;
+	dev->features |= XTUN_FEATURES;
+	dev->hw_features |= XTUN_FEATURES;
+	dev->vlan_features |= XTUN_FEATURES;
+	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
+	dev->priv_flags |= IFF_NO_QUEUE | IFF_LIVE_ADDR_CHANGE;
+	xtun_set_lltx(dev);
+	/* Errors for senders and remote any need the inner route. */
+	netif_keep_dst(dev);
+}
+
 /* Payload ip: no link layer, no neighbours. */
 static void xtun_setup_ip(struct net_device *dev)
 {
@@ -355,45 +389,10 @@ static void xtun_setup_ip(struct net_device *dev)
 	dev->type = ARPHRD_NONE;
 	dev->flags = IFF_POINTOPOINT | IFF_NOARP;
 	dev->hard_header_len = 0;
+	dev->min_header_len = 0;
 	dev->addr_len = 0;
 	dev->priv_flags &= ~IFF_LIVE_ADDR_CHANGE;
 	eth_zero_addr(dev->broadcast);
-}
-
-/* Payload eth: an Ethernet device, which can be a port of a bridge. */
-static void xtun_setup_eth(struct net_device *dev)
-{
-	unsigned int mtu = dev->mtu;
-
-	ether_setup(dev);
-	dev->mtu = mtu;
-	dev->min_mtu = ETH_MIN_MTU;
-	dev->netdev_ops = &xtun_eth_netdev_ops;
-	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
-	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
-}
-
-/**
- * xtun_setup() - rtnl_link_ops.setup: what all tunnels have in common
- * @dev: a new device, which gets payload ip until its payload is known
- *
- * Context: RTNL.
- */
-void xtun_setup(struct net_device *dev)
-{
-	dev->ethtool_ops = &xtun_ethtool_ops;
-	dev->needs_free_netdev = true;
-	dev->priv_destructor = xtun_destructor;
-	dev->mtu = ETH_DATA_LEN;
-	dev->min_mtu = ETH_MIN_MTU;
-	dev->max_mtu = IP_MAX_MTU;
-	dev->features |= XTUN_FEATURES;
-	dev->hw_features |= XTUN_FEATURES;
-	dev->priv_flags |= IFF_NO_QUEUE;
-	xtun_set_lltx(dev);
-	/* Errors for senders and remote any need the inner route. */
-	netif_keep_dst(dev);
-	xtun_setup_ip(dev);
 }
 
 static int xtun_refuse_same(const struct xtun_conf *conf,
@@ -409,13 +408,33 @@ static int xtun_refuse_same(const struct xtun_conf *conf,
 	return -EEXIST;
 }
 
+/* What of the link layer a request gives to a device that has none. */
+static int xtun_refuse_link_layer(const struct xtun_conf *conf,
+				  struct nlattr **tb,
+				  struct netlink_ext_ack *extack)
+{
+	if (xtun_is_eth(conf))
+		return 0;
+	if (tb[IFLA_ADDRESS]) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[IFLA_ADDRESS],
+				    "address: only devices with payload eth have one");
+		return -EINVAL;
+	}
+	if (tb[IFLA_BROADCAST]) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[IFLA_BROADCAST],
+				    "broadcast: only devices with payload eth have such an address");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /**
  * xtun_create() - make a tunnel out of a new device
  * @net: underlay
  * @dev: device with xtun_setup() done, not registered
  * @attrs: nest of attribute set "conf", or NULL
- * @mtu: MTU to pin the device to in bytes unless @attrs does, or 0
- * @has_address: the device got its Ethernet address
+ * @tb: what else rtnetlink has put into the device, by IFLA_...; an MTU pins
+ *	the device's unless @attrs does
  * @extack: gets the reason of a refusal
  *
  * Context: RTNL, may sleep.
@@ -423,7 +442,7 @@ static int xtun_refuse_same(const struct xtun_conf *conf,
  * has to free it.
  */
 int xtun_create(struct net *net, struct net_device *dev,
-		const struct nlattr *attrs, u32 mtu, bool has_address,
+		const struct nlattr *attrs, struct nlattr **tb,
 		struct netlink_ext_ack *extack)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
@@ -442,25 +461,23 @@ int xtun_create(struct net *net, struct net_device *dev,
 	conf = xtun_conf_new(tun, NULL, attrs, extack);
 	if (IS_ERR(conf))
 		return PTR_ERR(conf);
-	conf->p.mtu = conf->p.mtu ?: mtu;
+	if (tb[IFLA_MTU] && !conf->p.mtu)
+		conf->p.mtu = nla_get_u32(tb[IFLA_MTU]);
 
 	err = xtun_refuse_same(conf, extack);
-	if (!err && has_address && !xtun_is_eth(conf)) {
-		NL_SET_ERR_MSG(extack,
-			       "address: only devices with payload eth have one");
-		err = -EINVAL;
-	}
+	if (!err)
+		err = xtun_refuse_link_layer(conf, tb, extack);
 	if (err) {
 		xtun_conf_free(conf);
 		return err;
 	}
 
-	if (xtun_is_eth(conf)) {
-		xtun_setup_eth(dev);
-		if (!has_address)
-			eth_hw_addr_random(dev);
-	} else if (xtun_neigh_wanted(conf)) {
-		xtun_neigh_setup(tun, conf->p.family);
+	if (!xtun_is_eth(conf)) {
+		xtun_setup_ip(dev);
+		if (xtun_neigh_wanted(conf))
+			xtun_neigh_setup(tun, conf->p.family);
+	} else if (!tb[IFLA_ADDRESS]) {
+		eth_hw_addr_random(dev);
 	}
 	RCU_INIT_POINTER(tun->conf, conf);
 	xtun_apply(tun);
@@ -480,43 +497,26 @@ int xtun_create(struct net *net, struct net_device *dev,
 	return err;
 }
 
-/* Begin to change the payload, which makes another type of device of it. */
-static int xtun_pre_type_change(struct net_device *dev,
-				struct netlink_ext_ack *extack)
+/*
+ * Who uses the device has read its type, the length of its addresses and its
+ * header_ops, and reads them again without a lock: packet sockets while they
+ * send, for one. So it stays what it was made as. One that was made without a
+ * payload is for ip, also where the encapsulation that it gets later is for eth
+ * unless it is told.
+ */
+static int xtun_refuse_payload(const struct xtun_conf *old,
+			       const struct xtun_conf *new,
+			       struct netlink_ext_ack *extack)
 {
-	int err;
-
-	if (dev->flags & IFF_UP) {
+	if (xtun_is_eth(old) == xtun_is_eth(new))
+		return 0;
+	if (xtun_is_eth(old))
 		NL_SET_ERR_MSG(extack,
-			       "payload: set the device down before changing it");
-		return -EBUSY;
-	}
-	if (netdev_master_upper_dev_get(dev)) {
+			       "payload: the device was made for eth; delete it and make it anew for ip, or say payload eth");
+	else
 		NL_SET_ERR_MSG(extack,
-			       "payload: release the device from its master first");
-		return -EBUSY;
-	}
-	err = notifier_to_errno(call_netdevice_notifiers(NETDEV_PRE_TYPE_CHANGE,
-							 dev));
-	if (err)
-		NL_SET_ERR_MSG(extack,
-			       "payload: the device is in use as what it is");
-	return err;
-}
-
-static void xtun_type_change(struct xtun_dev *tun, bool eth)
-{
-	struct net_device *dev = tun->dev;
-
-	dev_uc_flush(dev);
-	dev_mc_flush(dev);
-	tun->neigh = 0;
-	if (eth) {
-		xtun_setup_eth(dev);
-		eth_hw_addr_random(dev);
-	} else {
-		xtun_setup_ip(dev);
-	}
+			       "payload: the device was made for ip; delete it and make it anew for eth, or say payload ip");
+	return -EOPNOTSUPP;
 }
 
 /* The neighbours of a device have addresses of one length. */
@@ -557,8 +557,6 @@ int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 		struct netlink_ext_ack *extack)
 {
 	struct xtun_conf *old = rtnl_dereference(tun->conf), *new;
-	struct net_device *dev = tun->dev;
-	bool type_change, eth;
 	int err;
 
 	err = xtun_may_change(tun, extack);
@@ -567,33 +565,19 @@ int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 	new = xtun_conf_new(tun, old, attrs, extack);
 	if (IS_ERR(new))
 		return PTR_ERR(new);
-	err = xtun_refuse_same(new, extack);
+	err = xtun_refuse_payload(old, new, extack);
+	if (!err)
+		err = xtun_refuse_same(new, extack);
 	if (!err)
 		err = xtun_refuse_family(tun, new, extack);
-	if (err)
-		goto free_new;
-
-	eth = xtun_is_eth(new);
-	type_change = eth != xtun_is_eth(old);
-	if (type_change) {
-		err = xtun_pre_type_change(dev, extack);
-		if (err)
-			goto free_new;
+	if (!err)
+		err = xtun_swap(tun, new, extack);
+	if (err) {
+		xtun_conf_free(new);
+		return err;
 	}
-	err = xtun_swap(tun, new, extack);
-	if (!err && type_change)
-		xtun_type_change(tun, eth);
-	/* Whoever was told that it begins is told that it ended. */
-	if (type_change)
-		call_netdevice_notifiers(NETDEV_POST_TYPE_CHANGE, dev);
-	if (err)
-		goto free_new;
 
 	xtun_apply(tun);
 	xtun_notify(tun, XTUN_CMD_SET_NTF);
 	return 0;
-
-free_new:
-	xtun_conf_free(new);
-	return err;
 }

@@ -455,8 +455,7 @@ static struct net_device *xtun_make(struct genl_info *info, struct net *net)
 	if (IS_ERR(dev))
 		return dev;
 	err = xtun_create(genl_info_net(info), dev,
-			  info->attrs[XTUN_A_TUNNEL_CONF], 0, false,
-			  info->extack);
+			  info->attrs[XTUN_A_TUNNEL_CONF], tb, info->extack);
 	if (err) {
 		free_netdev(dev);
 		return ERR_PTR(err);

@@ -11,14 +11,18 @@
 static int xtun_validate(struct nlattr *tb[], struct nlattr *data[],
 			 struct netlink_ext_ack *extack)
 {
+	const struct nlattr *broadcast = tb[IFLA_BROADCAST];
 	const struct nlattr *address = tb[IFLA_ADDRESS];
 
-	if (!address)
-		return 0;
-	if (nla_len(address) != ETH_ALEN ||
-	    !is_valid_ether_addr(nla_data(address))) {
+	if (address && (nla_len(address) != ETH_ALEN ||
+			!is_valid_ether_addr(nla_data(address)))) {
 		NL_SET_ERR_MSG_ATTR(extack, address,
 				    "address: not an Ethernet address of one device");
+		return -EADDRNOTAVAIL;
+	}
+	if (broadcast && nla_len(broadcast) != ETH_ALEN) {
+		NL_SET_ERR_MSG_ATTR(extack, broadcast,
+				    "broadcast: not an Ethernet address");
 		return -EADDRNOTAVAIL;
 	}
 	return 0;
@@ -47,11 +51,8 @@ static const struct nlattr *xtun_info_data(struct nlattr *tb[])
 int xtun_newlink(struct net_device *dev, struct rtnl_newlink_params *params,
 		 struct netlink_ext_ack *extack)
 {
-	struct nlattr **tb = params->tb;
-	u32 mtu = tb[IFLA_MTU] ? nla_get_u32(tb[IFLA_MTU]) : 0;
-
 	return xtun_create(rtnl_newlink_link_net(params), dev,
-			   xtun_info_data(tb), mtu, tb[IFLA_ADDRESS], extack);
+			   xtun_info_data(params->tb), params->tb, extack);
 }
 
 static int xtun_changelink(struct net_device *dev, struct nlattr *tb[],

@@ -1005,7 +1005,7 @@ int xtun_put_addr(struct sk_buff *skb, int attr,
 void xtun_setup(struct net_device *dev);
 bool xtun_is(const struct net_device *dev);
 int xtun_create(struct net *net, struct net_device *dev,
-		const struct nlattr *attrs, u32 mtu, bool has_address,
+		const struct nlattr *attrs, struct nlattr **tb,
 		struct netlink_ext_ack *extack);
 int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 		struct netlink_ext_ack *extack);

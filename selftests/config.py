@@ -4,6 +4,7 @@
 # taken on a live device, and which of several tunnels a packet is for.
 import json
 import re
+import socket
 import tempfile
 
 from lib import ktap, net, pkt, traffic
@@ -365,24 +366,50 @@ def change(host, family):
         ktap.eq(links[0]["linkinfo"]["info_data"], expected, words)
 
 
-@ktap.case("the payload changes while the device is down, only then")
-def payload(_):
+# How a device was made, what it is told then, and the payload that it keeps.
+OTHER_PAYLOAD = [
+    ("encap gre", "payload eth", "ip"),
+    ("encap gre payload eth", "payload ip", "eth"),
+    ("encap gre", "encap nvgre key 5000 payload eth", "ip"),
+    # One that is made without words is for ip; encap vxlan alone would be for eth.
+    ("", "encap vxlan key 5", "ip"),
+    ("payload ip", "encap vxlan key 5 payload eth", "ip"),
+    ("payload eth", "encap gre payload ip", "eth"),
+]
+
+
+@ktap.table("made with \"{0}\", set to \"{1}\": refused, the payload stays {2}", OTHER_PAYLOAD)
+def payload(_, made, words, stays):
     peer = net.peer()
     ns = peer.ns
-    ns.tunnel("t0", f"encap gre local {ns.v4} remote {peer.v4}")
-    before = ns.link("t0")
-    ktap.eq(before["link_type"], "none", "type of the device")
-    ktap.contains(ns.refused("link set t0 type xtun payload eth")[0], "payload", "refusal")
+    ends = f"local {ns.v4} remote {peer.v4}"
+    ns.ip(f"link add t0 type xtun {made} {ends if 'encap' in made else ''}")
+    user = ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    user.bind(("t0", 3))
+    before, type_ = {**ns.link("t0"), "qdisc": "noqueue"}, user.getsockname()[3:]
+    ktap.eq(before["link_type"], {"ip": "none", "eth": "ether"}[stays], "type of the device")
+    for state in ("down", "up"):
+        ns.ip(f"link set t0 {state}")
+        told = [ns.refused(f"link set t0 type xtun {words} {'' if 'encap' in made else ends}")[0]]
+        seen = ns.run("tunctl", "set", "t0", *words.split(), *ends.split())
+        ktap.true(seen.returncode, "tunctl set is refused")
+        for text in (*told, seen.stderr):
+            ktap.contains(text, "delete it and make it anew", f"refusal while it is {state}")
+            ktap.contains(text, f"payload {stays}", "what else can be said")
+    ns.ip("link set t0 down")
     ktap.eq(ns.link("t0"), before, "the device afterwards")
-    for payload_, link_type, proto, inner in (
-            ("eth", "ether", "eth", pkt.inner("eth-v4", back=True)),
-            ("ip", "none", "v4", pkt.inner("v4", back=True))):
-        ns.ip("link set t0 down", f"link set t0 type xtun payload {payload_}", "link set t0 up")
-        seen = ns.link("t0")
-        ktap.eq((seen["link_type"], seen["linkinfo"]["info_data"]["payload"]),
-                (link_type, payload_), "device")
-        arrives(ns, "t0", lambda: peer.send(pkt.ip(
-            "v4", peer.v4, ns.v4, pkt.gre(proto, inner), pkt.GRE_PROTO)))
+    ktap.eq(user.getsockname()[3:], type_, "what a packet socket knows of it")
+
+
+@ktap.case("a device made without words is for ip, whatever the encapsulation")
+def bare_payload(_):
+    peer = net.peer()
+    ns = peer.ns
+    ns.ip("link add t0 type xtun",
+          f"link set t0 type xtun encap gre local {ns.v4} remote {peer.v4} payload ip",
+          "link set t0 up")
+    arrives(ns, "t0", lambda: peer.send(pkt.ip(
+        "v4", peer.v4, ns.v4, pkt.gre("v4", pkt.inner("v4", back=True)), pkt.GRE_PROTO)))
 
 
 def arrives(ns, dev, send):
@@ -390,6 +417,66 @@ def arrives(ns, dev, send):
     before = ns.stats(dev)["rx_packets"]
     send()
     ktap.wait_for(lambda: ns.stats(dev)["rx_packets"] == before + 1, f"a packet out of {dev}", 10)
+
+
+# ---- what rtnetlink has words for ----
+
+# What ip(8) is told beside, and what it shows then.
+BESIDE = {
+    "txqueuelen 77": {"txqlen": 77},
+    "group 5": {"group": "5"},
+    "mtu 1300": {"mtu": 1300},
+    "numtxqueues 4 numrxqueues 2": {"num_tx_queues": 4, "num_rx_queues": 2},
+    "gso_max_size 20000 gso_max_segs 7": {"gso_max_size": 20000, "gso_max_segs": 7},
+    "gro_max_size 21000": {"gro_max_size": 21000},
+}
+BESIDE_ETH = {
+    "address 02:00:00:00:00:77": {"address": "02:00:00:00:00:77"},
+    "broadcast 02:00:00:00:00:78": {"broadcast": "02:00:00:00:00:78"},
+}
+
+
+@ktap.table("what is said beside the tunnel is kept: {0}",
+            ["encap gre", "encap gre payload eth", "encap vxlan key 5", "payload eth", ""])
+def beside(_, words):
+    ns = net.Namespace("beside")
+    ns.device("under0", "type dummy", "192.0.2.1/24")
+    ends = "local 192.0.2.1 remote 192.0.2.9" if "encap" in words else ""
+    eth = "eth" in words or "vxlan" in words
+    given = {**BESIDE, **(BESIDE_ETH if eth else {})}
+    ns.ip(f"link add name plain type xtun {words} {ends}")
+    plain = ns.link("plain")
+    ktap.holds(plain, {"txqlen": 1000, "group": "default", "num_tx_queues": 1,
+                       **({"broadcast": "ff:ff:ff:ff:ff:ff"} if eth else {"broadcast": None})},
+               "without them")
+    ns.ip("link del plain", f"link add name t0 {' '.join(given)} type xtun {words} {ends}")
+    expected = {name: value for shown in given.values() for name, value in shown.items()}
+    ktap.holds(ns.link("t0"), expected, "the device")
+
+
+@ktap.table("udev is told that it is of type xtun: {0}", ["encap gre", "encap gre payload eth", ""])
+def devtype(_, words):
+    ns = net.Namespace("udev")
+    ends = "local 192.0.2.1 remote 192.0.2.9" if words else ""
+    ns.ip(f"link add name t0 type xtun {words} {ends}")
+    # What /sys shows is of the netns that it was mounted in.
+    text = ns.check("unshare", "-m", "sh", "-c",
+                    "mount -t sysfs sysfs /sys && cat /sys/class/net/t0/uevent")
+    ktap.contains(text.splitlines(), "DEVTYPE=xtun", "uevent of the device")
+
+
+@ktap.table("refused: {1}, {0}", [
+    ("encap gre", "broadcast 02:00:00:00:00:78", "only devices with payload eth"),
+    ("", "broadcast 02:00:00:00:00:78", "only devices with payload eth"),
+    ("encap gre payload eth", "broadcast 192.0.2.1", "not an Ethernet address"),
+    ("encap gre", "address 02:00:00:00:00:78", "only devices with payload eth"),
+    ("encap gre payload eth", "address 01:00:00:00:00:78", "not an Ethernet address")])
+def beside_refused(_, words, beside_, why):
+    ns = net.Namespace("beside")
+    ends = "local 192.0.2.1 remote 192.0.2.9" if words else ""
+    text = ns.refused(f"link add name t0 {beside_} type xtun {words} {ends}")[0]
+    ktap.contains(text, beside_.split()[0] + ": ", "refusal")
+    ktap.contains(text, why, "refusal")
 
 
 # ---- not configured ----

@@ -5,6 +5,7 @@
 import collections
 import functools
 import random
+import re
 import struct
 
 from lib import bed, capture, ktap, net, pkt, traffic
@@ -126,6 +127,44 @@ def together(lab, words, family):
         transfer(lab.hosts, address, nbytes)
         few(carried(a, "t0", "tx_packets", before[0]), nbytes, "sent")
         few(carried(b, "t0", "rx_packets", before[1]), nbytes, "received")
+
+
+@ktap.table("{0} over {1}: and in a VLAN on top", [
+    (words, family) for words, family in ENCAPS if "eth" in words or "nvgre" in words])
+def in_vlan(lab, words, family):
+    a, b = lab.hosts
+    tunnel(lab.hosts, words, family)
+    for ns, last in ((a, 1), (b, 2)):
+        # The tag is 4 bytes more.
+        ns.ip("link add link t0 name v0 type vlan id 5", f"link set v0 mtu {ns.mtu('t0') - 4} up",
+              *addresses("v0", 8, last))
+    nbytes = 2 << 20
+    for address in ("10.8.0.2", "fd00:8::2"):
+        before = a.stats("t0"), b.stats("t0")
+        transfer(lab.hosts, address, nbytes)
+        few(carried(a, "t0", "tx_packets", before[0]), nbytes, "sent")
+        few(carried(b, "t0", "rx_packets", before[1]), nbytes, "received")
+
+
+def features(ns, dev):
+    """What is on."""
+    lines = re.findall(r"^\t*([a-z0-9-]+): on", ns.check("ethtool", "-k", dev), re.M)
+    return {name for name in lines if not name.startswith("rx-") and name != "highdma"}
+
+
+@ktap.case("a VLAN on top of a tunnel has what one on top of the in-tree driver has")
+def vlan_features(_):
+    net.need_modules("vxlan", "8021q")
+    ns = net.Namespace("features")
+    ns.device("under0", "type dummy", "192.0.2.1/24")
+    ends = "local 192.0.2.1 remote 192.0.2.9"
+    for dev, words in (("theirs", f"type vxlan id 5 dstport 4790 {ends} dev under0"),
+                       ("ours", f"type xtun encap vxlan key 5 {ends}")):
+        ns.ip(f"link add name {dev} {words}",
+              f"link add link {dev} name v-{dev} type vlan id 5")
+    missing = features(ns, "v-theirs") - features(ns, "v-ours")
+    ktap.eq(missing, set(), "what only the in-tree driver's has")
+    ktap.true("tx-checksum-ip-generic" in features(ns, "v-ours"), "checksums are left to the tunnel")
 
 
 def few(packets, nbytes, what):
