@@ -117,6 +117,9 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 	[XTUN_RX_INNER_MALFORMED] = {
 		"rx-inner-malformed", STAT(rx_frame_errors), STAT(rx_errors), CORE(HDR_TRUNC),
 	},
+	[XTUN_RX_OWN_SOURCE] = {
+		"rx-own-source", STAT(rx_dropped), 0, CORE(NOT_SPECIFIED),
+	},
 	[XTUN_RX_NOT_ALLOWED] = {
 		"rx-not-allowed", STAT(rx_dropped), 0, CORE(IP_RPFILTER),
 	},

@@ -265,6 +265,9 @@ static enum xtun_reason xtun_rx_frame(struct sk_buff *skb,
 	skb->protocol = eth_type_trans(skb, dev);
 	skb_postpull_rcsum(skb, eth_hdr(skb), ETH_HLEN);
 	skb_reset_network_header(skb);
+	/* What was sent here has come back, by a loop of bridges for one. */
+	if (unlikely(ether_addr_equal(eth_hdr(skb)->h_source, dev->dev_addr)))
+		return XTUN_RX_OWN_SOURCE;
 	return XTUN_OK;
 }
 

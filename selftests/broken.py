@@ -198,6 +198,21 @@ def arrives(tunnel, number):
         ktap.eq(tunnel.into(encapsulate(tunnel, inner, seq=number)), inner, "delivered")
 
 
+# ---- frames that come back ----
+
+@ktap.table("{1} over {0}: a frame from the device's own address is rx-own-source", [
+    (family, words) for family in FAMILIES for words in (ETH, NVGRE)])
+def own_source(bed, family, words):
+    tunnel = bed.tunnel(words, family)
+    frame = tunnel.inner()
+    with counts(tunnel, "rx-own-source"):
+        bed.peer.send(encapsulate(tunnel, frame[:6] + tunnel.ns.mac(tunnel.dev) + frame[12:]))
+    # To it is what all else is.
+    right_ = tunnel.ns.mac(tunnel.dev) + frame[6:]
+    with tunnel.ns.moves(tunnel.dev):
+        ktap.eq(tunnel.into(encapsulate(tunnel, right_)), right_, "delivered")
+
+
 # ---- broken payload ----
 
 def patched(kind, *changes):

@@ -547,6 +547,7 @@ static const struct drop {
 	{ "rx-echo-id", "replies come that have not its identifier" },
 	{ "rx-inner-protocol", "the peer sends another payload" },
 	{ "rx-inner-malformed", "what the peer sends is no packet" },
+	{ "rx-own-source", "its own frames come back, bridges may make a loop" },
 };
 
 static void found(struct finding *finding, finding_cb_t cb, void *ctx)
