@@ -102,6 +102,26 @@ static void xtun_free_pcpu(struct xtun_dev *tun)
 	free_percpu(tun->dev->tstats);
 }
 
+/* The netns of its underlay has one tunnel more. */
+static void xtun_net_add(struct xtun_dev *tun)
+{
+	struct xtun_net *xn = xtun_net(tun->net);
+	bool first = list_empty(&xn->tunnels);
+
+	list_add_tail_rcu(&tun->list, &xn->tunnels);
+	if (first)
+		xtun_mtu_net_follow(xn);
+}
+
+static void xtun_net_del(struct xtun_dev *tun)
+{
+	struct xtun_net *xn = xtun_net(tun->net);
+
+	list_del_rcu(&tun->list);
+	if (list_empty(&xn->tunnels))
+		xtun_mtu_net_follow(xn);
+}
+
 static int xtun_dev_init(struct net_device *dev)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
@@ -109,6 +129,7 @@ static int xtun_dev_init(struct net_device *dev)
 	int err;
 
 	netdev_lockdep_set_classes(dev);
+	xtun_net(tun->net)->used = true;
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
@@ -125,7 +146,7 @@ static int xtun_dev_init(struct net_device *dev)
 	if (err)
 		goto put_carrier;
 	xtun_memory_follow(tun, conf);
-	list_add_tail_rcu(&tun->list, &xtun_net(tun->net)->tunnels);
+	xtun_net_add(tun);
 	xtun_underlay_bind(tun);
 	return 0;
 
@@ -143,7 +164,7 @@ static void xtun_dev_uninit(struct net_device *dev)
 	struct xtun_dev *tun = netdev_priv(dev);
 	struct xtun_conf *conf = rtnl_dereference(tun->conf);
 
-	list_del_rcu(&tun->list);
+	xtun_net_del(tun);
 	xtun_underlay_unbind(tun);
 	xtun_lookup_del(conf);
 	xtun_carrier_put(conf);

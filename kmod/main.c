@@ -67,12 +67,28 @@ static int __net_init xtun_net_init(struct net *net)
 	xn->net = net;
 	INIT_LIST_HEAD(&xn->tunnels);
 	spin_lock_init(&xn->event_rate.lock);
-	return xtun_mtu_net_init(xn);
+	xtun_mtu_net_init(xn);
+	return 0;
 }
 
+/* Nobody can make a tunnel in a netns that is being left, nor has to wait. */
 static void __net_exit xtun_net_pre_exit(struct net *net)
 {
-	xtun_mtu_net_exit(xtun_net(net));
+	struct xtun_net *xn = xtun_net(net);
+
+	if (xn->used)
+		xtun_mtu_net_exit(xn);
+}
+
+static bool __net_exit xtun_nets_used(struct list_head *nets)
+{
+	struct net *net;
+
+	list_for_each_entry(net, nets, exit_list) {
+		if (xtun_net(net)->used)
+			return true;
+	}
+	return false;
 }
 
 /* A tunnel ends with its underlay, wherever its device lives. */
@@ -81,6 +97,9 @@ static void __net_exit xtun_net_exit_batch(struct list_head *nets)
 	struct xtun_dev *tun;
 	struct net *net;
 	LIST_HEAD(devs);
+
+	if (!xtun_nets_used(nets))
+		return;
 
 	rtnl_lock();
 	list_for_each_entry(net, nets, exit_list) {

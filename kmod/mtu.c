@@ -15,6 +15,15 @@
 
 #define XTUN_MTU_DELAY		(HZ / 20)
 
+/* How long to wait until it is tried again to watch routes. */
+#define XTUN_MTU_RETRY		HZ
+
+static void xtun_mtu_queue(struct xtun_net *xn, unsigned long delay)
+{
+	if (READ_ONCE(xn->watching))
+		queue_delayed_work(system_percpu_wq, &xn->mtu_work, delay);
+}
+
 /**
  * xtun_mtu_later() - look soon what has become of the tunnels' underlay
  * @xn: its netns
@@ -25,24 +34,24 @@ void xtun_mtu_later(struct xtun_net *xn)
 {
 	/* A netns that is being made has nothing yet, or not all. */
 	if (xn && READ_ONCE(xn->watching) && !list_empty(&xn->tunnels))
-		queue_delayed_work(system_percpu_wq, &xn->mtu_work,
-				   XTUN_MTU_DELAY);
+		xtun_mtu_queue(xn, XTUN_MTU_DELAY);
 }
 
 /*
  * Under routes that change all the time, registration gives up on telling of
- * those that are there; then it is tried again later.
+ * those that are there; then, as without memory, it is tried again later.
  */
-static int xtun_mtu_watch_fib(struct xtun_net *xn)
+static void xtun_mtu_watch(struct xtun_net *xn)
 {
-	int err = register_fib_notifier(xn->net, &xn->fib_nb, NULL, NULL);
-
-	xn->fib_watched = !err;
-	if (err != -EBUSY)
-		return err;
-	if (READ_ONCE(xn->watching))
-		queue_delayed_work(system_percpu_wq, &xn->mtu_work, HZ);
-	return 0;
+	if (!xn->nexthops_watched)
+		xn->nexthops_watched =
+			!register_nexthop_notifier(xn->net, &xn->nexthop_nb,
+						   NULL);
+	if (!xn->fib_watched)
+		xn->fib_watched = !register_fib_notifier(xn->net, &xn->fib_nb,
+							 NULL, NULL);
+	if (!xn->nexthops_watched || !xn->fib_watched)
+		xtun_mtu_queue(xn, XTUN_MTU_RETRY);
 }
 
 /* What errors have told of a path holds as long as packets take that one. */
@@ -65,14 +74,30 @@ static void xtun_mtu_follow_paths(struct xtun_dev *tun)
 	}
 }
 
+static void xtun_mtu_unwatch(struct xtun_net *xn)
+{
+	if (xn->nexthops_watched)
+		unregister_nexthop_notifier(xn->net, &xn->nexthop_nb);
+	if (xn->fib_watched)
+		unregister_fib_notifier(xn->net, &xn->fib_nb);
+	xn->nexthops_watched = false;
+	xn->fib_watched = false;
+}
+
+/*
+ * Tunnels come and go under RTNL, which registration takes itself: it is done
+ * here, before the MTU is looked up, so that no change is missed.
+ */
 static void xtun_mtu_work(struct work_struct *work)
 {
 	struct xtun_net *xn = container_of(to_delayed_work(work),
 					   struct xtun_net, mtu_work);
 	struct xtun_dev *tun;
 
-	if (!xn->fib_watched)
-		xtun_mtu_watch_fib(xn);
+	if (list_empty(&xn->tunnels))
+		xtun_mtu_unwatch(xn);
+	else
+		xtun_mtu_watch(xn);
 
 	rtnl_lock();
 	list_for_each_entry(tun, &xn->tunnels, list) {
@@ -213,28 +238,30 @@ bool xtun_mtu_follow(struct xtun_dev *tun)
 }
 
 /**
- * xtun_mtu_net_init() - begin to watch a netns
+ * xtun_mtu_net_init() - prepare to watch a netns
  * @xn: the netns
  *
- * Context: process, may sleep, not under RTNL.
- * Return: 0 or a negative error.
+ * Context: process.
  */
-int xtun_mtu_net_init(struct xtun_net *xn)
+void xtun_mtu_net_init(struct xtun_net *xn)
 {
-	int err;
-
 	INIT_DELAYED_WORK(&xn->mtu_work, xtun_mtu_work);
 	xn->fib_nb.notifier_call = xtun_fib_event;
 	xn->nexthop_nb.notifier_call = xtun_nexthop_event;
 	WRITE_ONCE(xn->watching, true);
+}
 
-	err = register_nexthop_notifier(xn->net, &xn->nexthop_nb, NULL);
-	if (err)
-		return err;
-	err = xtun_mtu_watch_fib(xn);
-	if (err)
-		unregister_nexthop_notifier(xn->net, &xn->nexthop_nb);
-	return err;
+/**
+ * xtun_mtu_net_follow() - a netns has got its first tunnel, or lost its last
+ * @xn: the netns
+ *
+ * It is watched as long as it has one; others pay nothing.
+ *
+ * Context: RTNL.
+ */
+void xtun_mtu_net_follow(struct xtun_net *xn)
+{
+	xtun_mtu_queue(xn, 0);
 }
 
 /**
@@ -251,9 +278,7 @@ void xtun_mtu_net_exit(struct xtun_net *xn)
 	rtnl_unlock();
 	cancel_delayed_work_sync(&xn->mtu_work);
 
-	unregister_nexthop_notifier(xn->net, &xn->nexthop_nb);
-	if (xn->fib_watched)
-		unregister_fib_notifier(xn->net, &xn->fib_nb);
+	xtun_mtu_unwatch(xn);
 	/* An event of a route may have been on its way. */
 	cancel_delayed_work_sync(&xn->mtu_work);
 }

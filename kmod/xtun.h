@@ -559,9 +559,11 @@ struct xtun_event_rate {
  * @hooks: how many tunnels need the input hook, by family, under RTNL
  * @ports: UDP ports that tunnels use, by family, written under RTNL
  * @n_ports: how many, by family, written under RTNL
+ * @used: it has, or had, a tunnel, under RTNL
  * @fib_nb: watches routes
- * @fib_watched: @fib_nb is registered
  * @nexthop_nb: watches nexthop objects
+ * @fib_watched: @fib_nb is registered; of @mtu_work
+ * @nexthops_watched: @nexthop_nb is registered; of @mtu_work
  * @mtu_work: adapts the devices' MTU
  * @watching: work may be queued, under RTNL
  * @memory: of inner packets that were sent, or NULL while no tunnel wants it;
@@ -578,9 +580,11 @@ struct xtun_net {
 	unsigned int hooks[2];
 	struct hlist_head ports[2][XTUN_PORT_BUCKETS];
 	unsigned int n_ports[2];
+	bool used;
 	struct notifier_block fib_nb;
-	bool fib_watched;
 	struct notifier_block nexthop_nb;
+	bool fib_watched;
+	bool nexthops_watched;
 	struct delayed_work mtu_work;
 	bool watching;
 	struct xtun_memory __rcu *memory;
@@ -1277,7 +1281,8 @@ void xtun_mss_in(struct sk_buff *skb, const struct xtun_conf *conf,
 /* mtu.c */
 int xtun_mtu_init(void);
 void xtun_mtu_exit(void);
-int xtun_mtu_net_init(struct xtun_net *xn);
+void xtun_mtu_net_init(struct xtun_net *xn);
+void xtun_mtu_net_follow(struct xtun_net *xn);
 void xtun_mtu_net_exit(struct xtun_net *xn);
 void xtun_mtu_later(struct xtun_net *xn);
 bool xtun_mtu_follow(struct xtun_dev *tun);

@@ -4,6 +4,7 @@
 # nothing is left, and what remains still works.  What the kernel says about
 # references and leaks, the runner reads.
 import os
+import re
 import subprocess
 import tempfile
 
@@ -67,6 +68,83 @@ def moved_mtu(_):
     ktap.eq(home.mtu("t0"), 1476, "MTU")
     near.ip("link set under0 mtu 1400")
     ktap.wait_for(lambda: home.mtu("t0") == 1376, "the MTU of the tunnel")
+
+
+# ---- a netns without tunnels ----
+
+class Calls:
+    """How often functions of the kernel were called, while the scope lasts."""
+
+    ROOT = "/sys/kernel/tracing"
+
+    def __init__(self, *names):
+        if not os.path.exists(f"{self.ROOT}/kprobe_events"):
+            ktap.skip("this kernel has no kprobes, or no tracefs")
+        self.names = names
+        ktap.defer(self._write, "kprobe_events", "")
+        self._write("kprobe_events", "".join(f"p:xtuntest/{name} {name}\n" for name in names))
+        self._write("trace", "")
+        self._write("events/xtuntest/enable", "1")
+        ktap.defer(self._write, "events/xtuntest/enable", "0")
+
+    def _write(self, name, text):
+        """What was there is gone; that file cannot be appended to by Python."""
+        with open(os.path.join(self.ROOT, name), "w") as file:
+            file.write(text)
+
+    def seen(self):
+        with open(f"{self.ROOT}/trace") as file:
+            text = file.read()
+        return {name: len(re.findall(rf" {name}: ", text)) for name in self.names}
+
+
+# Few others watch routes; what they do with nexthops goes with it.
+WATCH, UNWATCH = "register_fib_notifier", "unregister_fib_notifier"
+# What a netns costs in its end that had tunnels; and each.
+EXIT, CLEANUP = "xtun_mtu_net_exit", "cleanup_net"
+
+
+@ktap.case("routes are watched while a netns has tunnels; one without pays nothing")
+def watches(_):
+    calls = Calls(WATCH, UNWATCH, EXIT, CLEANUP)
+
+    def settle():
+        """Those that were deleted are gone: one is dealt with after the other."""
+        for _ in range(2):
+            before = calls.seen()[CLEANUP]
+            net.Namespace("brief").delete()
+            ktap.wait_for(lambda: calls.seen()[CLEANUP] > before, "the end of a netns")
+        return calls.seen()
+    before = settle()
+    without = net.Namespace("without")
+    without.device("under0", "type dummy", "192.0.2.1/24")
+    without.ip("link set under0 mtu 1400", "route add 198.51.100.0/24 dev under0")
+    without.delete()
+    after = settle()
+    ktap.holds(after, {name: before[name] for name in (WATCH, UNWATCH, EXIT)},
+               "calls after a netns without tunnels")
+
+    def called(watch, unwatch):
+        seen = calls.seen()
+        return (seen[WATCH] - before[WATCH], seen[UNWATCH] - before[UNWATCH]) == (watch, unwatch)
+    ns = net.Namespace("with")
+    ns.device("under0", "type dummy", "192.0.2.1/24")
+    words = "type xtun encap gre local 192.0.2.1 remote 192.0.2.9"
+    ns.ip(f"link add t0 {words} key 1", f"link add t1 {words} key 2")
+    ktap.wait_for(lambda: called(1, 0), "the watch")
+    ns.ip("link del t0", "link set under0 mtu 1400")
+    ktap.wait_for(lambda: ns.mtu("t1") == 1372, "the MTU of the tunnel that is left")
+    ktap.true(called(1, 0), "while one is left, it is watched")
+    ns.ip("link del t1")
+    ktap.wait_for(lambda: called(1, 1), "the end of the watch")
+    ns.ip(f"link add t0 {words}")
+    ktap.wait_for(lambda: called(2, 1), "the watch again")
+    ktap.eq(ns.mtu("t0"), 1376, "MTU")
+    # Routes too, and not devices only.
+    ns.ip("route add 192.0.2.9/32 dev under0 mtu 1350")
+    ktap.wait_for(lambda: ns.mtu("t0") == 1326, "the MTU of the route")
+    ns.delete()
+    ktap.wait_for(lambda: called(2, 2), "the end of the netns")
 
 
 # ---- what goes first ----
