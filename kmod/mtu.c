@@ -58,19 +58,18 @@ static void xtun_mtu_watch(struct xtun_net *xn)
 static void xtun_mtu_follow_paths(struct xtun_dev *tun)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
-	union nf_inet_addr addr, *last = NULL;
+	u64 serial = U64_MAX;
 	struct xtun_peer peer;
 	struct xtun_path path;
 	int err;
 
 	if (!conf->ops || !(READ_ONCE(tun->watch) & XTUN_WATCH_PATH))
 		return;
-	while (xtun_peer_after(tun, last, &peer)) {
+	while (xtun_peer_after(tun, serial, &peer)) {
 		err = xtun_route_path(conf, conf->p.fwmark, &peer.addr,
 				      &path);
 		xtun_peer_moved(tun, &peer.addr, err ? NULL : &path.hop);
-		addr = peer.addr;
-		last = &addr;
+		serial = peer.serial;
 	}
 }
 
