@@ -134,6 +134,10 @@ class Flow:
         ktap.raises(errno.EMSGSIZE, self.send, size, what=f"send {size} bytes")
         traffic.errors(self._sender)
 
+    def silent(self):
+        """The sending stack has been told nothing."""
+        ktap.eq(traffic.errors(self._sender), [], "errors")
+
     def told(self, size, mtu):
         """One packet is sent, and is told to be too big for this MTU."""
         self.send(size)
@@ -395,6 +399,26 @@ def bridged(path, words, family, tag=""):
         host.ip(net.address_line(f"lan1{tag}", f"10.3.0.{last}/24"),
                 net.address_line(f"lan1{tag}", f"fd00:3::{last}/64"))
     return [Flow(path.a, path.b, address, [address]) for address in ("10.3.0.2", "fd00:3::2")]
+
+
+@ktap.table("{0} over {1}, bridged: what is longer than the MTU the bridge drops without a word", [
+    row for row in EACH if is_eth(row[0])])
+def bridge_drops(lab, words, family):
+    path = lab.path
+    forget(path)
+    flows = bridged(path, words, family)
+    room = 1500 - overhead(words, family)
+    path.ingress.ip("link set t0 type xtun mtu auto")
+    ktap.eq(path.ingress.mtu("t0"), room, "MTU of the port")
+    for flow in flows:
+        with path.ingress.moves("t0"):
+            flow.send(1500)
+            flow.passes(room)
+        flow.silent()
+    # What helps (mtu.rst).
+    path.ingress.ip("link set t0 mtu 1500")
+    for flow in flows:
+        flow.told(1500, room)
 
 
 SENDERS = {

@@ -12,6 +12,7 @@
 #	debug		a kernel with the debugging options, built here from source
 #	source		checkpatch, kernel-doc and ynl, from the kernel's source
 #	openvswitch	Open vSwitch, a peer for a test
+#	bird		BIRD, a routing daemon for another
 # Without WHAT: all of them but debug.  What is there already is not touched, so that a
 # second run does nothing and needs no network.
 
@@ -335,12 +336,34 @@ prepare_openvswitch()
 	mv -T "$STAGE/openvswitch/root" "$dir"
 }
 
+# As Open vSwitch.
+prepare_bird()
+{
+	local dir=$CACHE/bird release
+
+	release=$(own_release)
+	[ ! -e "$dir" ] || [ "$(cat "$dir/release" 2>/dev/null)" != "$release" ] || return 0
+	require_debian "BIRD"
+	require_cache_space 10
+	apt_lists "$release"
+	say "BIRD into $dir (1 MB of download)"
+	mkdir "$STAGE/bird"
+	cd "$STAGE/bird"
+	apt_fetch "$release" bird2 libssh-gcrypt-4
+	apt_unpack
+	rm -rf root/etc root/lib root/usr/share
+	echo "$release" >root/release
+	cd "$TOP"
+	rm -rf "$dir"
+	mv -T "$STAGE/bird/root" "$dir"
+}
+
 main()
 {
 	local what
 
 	# shellcheck disable=SC2086 # a list of words
-	[ $# -gt 0 ] || set -- packages $KERNELS source openvswitch
+	[ $# -gt 0 ] || set -- packages $KERNELS source openvswitch bird
 	mkdir -p "$CACHE"
 	trap cleanup EXIT
 	trap 'say "$(basename "$0"): line $LINENO failed"' ERR
@@ -358,6 +381,7 @@ main()
 		debug)		prepare_debug ;;
 		source)		prepare_source ;;
 		openvswitch)	prepare_openvswitch ;;
+		bird)		prepare_bird ;;
 		*)		die "no such thing to prepare: $what" ;;
 		esac
 	done
