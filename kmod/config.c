@@ -457,6 +457,8 @@ static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 		p->sport_max = nla_get_u16(tb[XTUN_A_CONF_SPORT_MAX]);
 	if (tb[XTUN_A_CONF_DPORT])
 		p->dport = nla_get_u16(tb[XTUN_A_CONF_DPORT]);
+	if (tb[XTUN_A_CONF_LPORT])
+		p->lport = nla_get_u16(tb[XTUN_A_CONF_LPORT]);
 	if (tb[XTUN_A_CONF_L2SPEC])
 		p->l2spec = nla_get_u32(tb[XTUN_A_CONF_L2SPEC]);
 	if (tb[XTUN_A_CONF_MTU])
@@ -600,7 +602,23 @@ static int xtun_check_no_ports(const struct xtun_encap_ops *ops,
 	if (p->dport)
 		return xtun_refuse_port(tb[XTUN_A_CONF_DPORT], "dport", ops,
 					extack);
+	if (p->lport)
+		return xtun_refuse_port(tb[XTUN_A_CONF_LPORT], "lport", ops,
+					extack);
 	return 0;
+}
+
+static int xtun_check_lport(const struct xtun_encap_ops *ops,
+			    struct nlattr *attr, const struct xtun_params *p,
+			    struct netlink_ext_ack *extack)
+{
+	if (!p->lport || ops->lport)
+		return 0;
+	NL_SET_BAD_ATTR(extack, attr);
+	NL_SET_ERR_MSG_FMT(extack,
+			   "lport: packets of encapsulation %s arrive at %s; say lport auto",
+			   ops->name, ops->wire->pair ? "sport" : "dport");
+	return -EINVAL;
 }
 
 static int xtun_check_ports(const struct xtun_encap_ops *ops,
@@ -630,7 +648,7 @@ static int xtun_check_ports(const struct xtun_encap_ops *ops,
 				   ops->name);
 		return -EINVAL;
 	}
-	return 0;
+	return xtun_check_lport(ops, tb[XTUN_A_CONF_LPORT], p, extack);
 }
 
 /* What else is said of UDP is forgotten with an encapsulation that has none. */
@@ -1193,7 +1211,9 @@ static int xtun_put_ports(struct sk_buff *skb, const struct xtun_conf *conf)
 {
 	if (!conf->dport)
 		return 0;
-	if (nla_put_u16(skb, XTUN_A_CONF_DPORT, conf->dport))
+	if (nla_put_u16(skb, XTUN_A_CONF_DPORT, conf->dport) ||
+	    (conf->p.lport &&
+	     nla_put_u16(skb, XTUN_A_CONF_LPORT, conf->p.lport)))
 		return -EMSGSIZE;
 	if (!conf->p.sport_min)
 		return 0;

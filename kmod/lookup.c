@@ -9,6 +9,7 @@
  *
  * A second table knows tunnels by their addresses, for packets whose key cannot
  * be read, and by these and the key that they send, for packets that come back.
+ * Those may have been sent to another port than packets arrive at.
  */
 #include <linux/rhashtable.h>
 
@@ -86,6 +87,11 @@ static void xtun_ends_match(struct xtun_match *match, enum xtun_by by)
 		/* As no packet has it. */
 		match->keying = XTUN_KEYINGS;
 		break;
+	case XTUN_BY_CUT:
+		match->key = 0;
+		match->payload = 0;
+		match->keying = XTUN_KEYINGS + 1;
+		break;
 	case XTUN_BY_KEY:
 		match->local = xtun_any;
 		match->remote = xtun_any;
@@ -113,6 +119,8 @@ static void xtun_ends_fill(struct xtun_conf *conf, enum xtun_by by)
 
 	ends->conf = conf;
 	ends->match = conf->match;
+	if (by == XTUN_BY_CUT || by == XTUN_BY_SENT)
+		ends->match.port = conf->sent_port;
 	if (by == XTUN_BY_SENT) {
 		ends->match.keying = xtun_sent_keying(conf);
 		ends->match.key = xtun_sent_key(conf);
@@ -551,7 +559,7 @@ struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
 	struct xtun_cut cut = { .h = h, .sent = sent, .data = data };
 	struct xtun_match m = *match;
 
-	xtun_ends_match(&m, XTUN_BY_ENDS);
+	xtun_ends_match(&m, XTUN_BY_CUT);
 	return xtun_ends_find(&m, ARRAY_SIZE(xtun_ends_shapes), xtun_sends_cut,
 			      &cut);
 }

@@ -49,7 +49,7 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 		return 0;
 
 	*own = family == conf->p.family && wire == conf->ops->wire &&
-	       match.port == conf->match.port &&
+	       match.port == conf->sent_port &&
 	       nf_inet_addr_cmp(&match.local, &cx->saddr) &&
 	       nf_inet_addr_cmp(&match.remote, &cx->daddr) &&
 	       xtun_lookup_sends(conf, &h);

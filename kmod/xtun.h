@@ -113,11 +113,13 @@ struct xtun_match {
 };
 
 /*
- * What else tunnels are found by: their ends, without key and with that they send;
- * and the key that they receive, whatever the ends, where strays are answered.
+ * What else tunnels are found by: their ends, without key, for packets that arrive
+ * and for those that were sent, and with the key that they send; and the key that
+ * they receive, whatever the ends, where strays are answered.
  */
 enum xtun_by {
 	XTUN_BY_ENDS,
+	XTUN_BY_CUT,
 	XTUN_BY_SENT,
 	XTUN_BY_KEY,
 	XTUN_BYS
@@ -201,6 +203,7 @@ struct xtun_link {
  * @sport_min: first source port in host order, 0 for the default
  * @sport_max: last one
  * @dport: destination port in host order, 0 for the default
+ * @lport: port where packets arrive in host order, 0 for that of the encapsulation
  * @qfi: QoS flow identifier of sent packets (TS 38.415), or XTUN_QFI_NONE
  * @pdu: enum xtun_pdu, which way packets with that go
  * @icookie: cookie of received packets
@@ -240,6 +243,7 @@ struct xtun_params {
 	u16 sport_min;
 	u16 sport_max;
 	u16 dport;
+	u16 lport;
 	u8 qfi;
 	u8 pdu;
 	struct xtun_cookie icookie;
@@ -278,6 +282,8 @@ struct xtun_params {
  * @uli: ports, key or type of its packets, as policies and rules ask for them; 0
  *	where they differ between packets
  * @flows: they do, or the protocol number does
+ * @sent_port: by which its packets are known, in network order: the one that they
+ *	go to, or of a wire with pair, where they come from; 0 without ports
  * @encap_hdr: the carrier's and the encapsulation's header, but for what changes
  *	with a packet
  * @dst_cache: outer route
@@ -303,6 +309,7 @@ struct xtun_conf {
 	u32 sports;
 	union flowi_uli uli;
 	bool flows;
+	__be16 sent_port;
 	u8 encap_hdr[XTUN_ENCAP_HDR_MAX] __aligned(4);
 	struct dst_cache dst_cache;
 	struct xtun_params p;
@@ -903,6 +910,7 @@ enum xtun_names {
  * @qfi: its packets can have a QoS flow identifier
  * @cookies: its headers may have cookies and an L2-specific sublayer
  * @roles: its ends differ, one requests and the other replies
+ * @lport: its packets may arrive at another port than they go to
  * @flags: enum xtun_conf_flags that mean something
  * @dport: default destination port for each payload, 0 for none
  * @prepare: writes the header at @hdr but for what changes with a packet, and
@@ -926,6 +934,7 @@ struct xtun_encap_ops {
 	bool qfi;
 	bool cookies;
 	bool roles;
+	bool lport;
 	u32 flags;
 	u16 dport[XTUN_PAYLOAD_MAX + 1];
 	unsigned int (*prepare)(struct xtun_conf *conf, u8 *hdr);

@@ -15,7 +15,7 @@ const struct nla_policy xtun_allow_nl_policy[XTUN_A_ALLOW_PREFIX + 1] = {
 	[XTUN_A_ALLOW_PREFIX] = NLA_POLICY_NESTED(xtun_prefix_nl_policy),
 };
 
-const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_MARK_IN_FROM + 1] = {
+const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_LPORT + 1] = {
 	[XTUN_A_CONF_ENCAP] = NLA_POLICY_RANGE(NLA_U32, 1, 11),
 	[XTUN_A_CONF_PAYLOAD] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_LOCAL] = { .type = NLA_BINARY, },
@@ -52,6 +52,7 @@ const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_MARK_IN_FROM + 1] = {
 	[XTUN_A_CONF_FWMARK_FROM] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_MARK_IN] = { .type = NLA_U32, },
 	[XTUN_A_CONF_MARK_IN_FROM] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
+	[XTUN_A_CONF_LPORT] = { .type = NLA_U16, },
 };
 
 const struct nla_policy xtun_prefix_nl_policy[XTUN_A_PREFIX_LEN + 1] = {

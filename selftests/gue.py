@@ -13,6 +13,8 @@ def pairs():
         for payload, device in KINDS[family].items():
             yield from inudp.fou_pairs(family, f"encap gue payload {payload}", device, BOTH, 6080,
                                        "gue")
+        yield from inudp.fou_pairs(family, "encap gue dport 6090 lport 6091",
+                                   KINDS[family]["ip"], BOTH, 6090, "gue", 6091)
 
 
 PROTOCOL = {"v4": 4, "v6": 41, "eth": 47}

@@ -17,18 +17,25 @@
 #define XTUN_SPORT_MIN		49152
 #define XTUN_SPORT_MAX		65535
 
+/* A port of this host, where packets arrive, or one of peers, where they go to. */
+struct xtun_port_id {
+	__be16 port;
+	u8 family;
+	bool there;
+};
+
 /**
- * struct xtun_port - a port of this host that tunnels use
+ * struct xtun_port - a port that tunnels use
  * @node: in struct xtun_net
- * @port: the port
+ * @id: which
  * @wire: what it carries
  * @users: how many tunnels, under RTNL
- * @sock: holds it, or NULL for one that others may have, too
+ * @sock: holds it, or NULL for one of peers or one that others may have, too
  * @rcu: for the grace period before it is freed
  */
 struct xtun_port {
 	struct hlist_node node;
-	__be16 port;
+	struct xtun_port_id id;
 	const struct xtun_wire *wire;
 	unsigned int users;
 	struct socket *sock;
@@ -38,30 +45,30 @@ struct xtun_port {
 /* Hosts without such ports do not look for them. */
 DEFINE_STATIC_KEY_FALSE(xtun_udp_key);
 
-static struct hlist_head *xtun_port_bucket(struct xtun_net *xn, u8 family,
-					   __be16 port)
+static struct hlist_head *xtun_port_bucket(struct xtun_net *xn,
+					   struct xtun_port_id id)
 {
-	return &xn->ports[family == AF_INET6][ntohs(port) % XTUN_PORT_BUCKETS];
+	return &xn->ports[id.family == AF_INET6][ntohs(id.port) %
+						 XTUN_PORT_BUCKETS];
 }
 
-static struct xtun_port *xtun_port_find(const struct net *net, u8 family,
-					__be16 port)
+static struct xtun_port *xtun_port_find(const struct net *net,
+					struct xtun_port_id id)
 {
-	struct hlist_head *bucket = xtun_port_bucket(xtun_net(net), family,
-						     port);
+	struct hlist_head *bucket = xtun_port_bucket(xtun_net(net), id);
 	struct xtun_port *p;
 
 	hlist_for_each_entry_rcu(p, bucket, node, lockdep_rtnl_is_held()) {
-		if (p->port == port)
+		if (p->id.port == id.port && p->id.there == id.there)
 			return p;
 	}
 	return NULL;
 }
 
-static const struct xtun_wire *xtun_port_wire(const struct net *net, u8 family,
-					      __be16 port)
+static const struct xtun_wire *xtun_port_wire(const struct net *net,
+					      struct xtun_port_id id)
 {
-	const struct xtun_port *p = xtun_port_find(net, family, port);
+	const struct xtun_port *p = xtun_port_find(net, id);
 
 	return p ? READ_ONCE(p->wire) : NULL;
 }
@@ -78,8 +85,9 @@ static const struct xtun_wire *xtun_port_wire(const struct net *net, u8 family,
 const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
 				      __be16 port)
 {
-	return xtun_udp_any(net, family) ? xtun_port_wire(net, family, port) :
-					   NULL;
+	struct xtun_port_id id = { .port = port, .family = family };
+
+	return xtun_udp_any(net, family) ? xtun_port_wire(net, id) : NULL;
 }
 
 /**
@@ -89,7 +97,7 @@ const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
  * @uh: its UDP header
  * @wires: gets the forms
  *
- * Most encapsulations use one port at both ends, and send from many.
+ * Most encapsulations are known by the port that they go to, and send from many.
  *
  * Context: RCU.
  * Return: false when it carries nothing of xtun's.
@@ -97,12 +105,13 @@ const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
 bool xtun_udp_wires(const struct net *net, u8 family, const struct udphdr *uh,
 		    struct xtun_udp_wires *wires)
 {
-	wires->here = xtun_port_wire(net, family, uh->source);
+	struct xtun_port_id here = { .port = uh->source, .family = family };
+	struct xtun_port_id there = { uh->dest, family, true };
+
+	wires->here = xtun_port_wire(net, here);
 	if (wires->here && !wires->here->pair)
 		wires->here = NULL;
-	wires->there = xtun_port_wire(net, family, uh->dest);
-	if (wires->there && wires->there->pair)
-		wires->there = NULL;
+	wires->there = xtun_port_wire(net, there);
 	return wires->here || wires->there;
 }
 
@@ -227,7 +236,7 @@ static void xtun_udp_stray(struct sock *sk, struct sk_buff *skb,
 			.net = sock_net(sk),
 			.family = sk->sk_family,
 			.wire = wire->id,
-			.port = port->port,
+			.port = port->id.port,
 		},
 		.port = udp_hdr(skb)->source,
 	};
@@ -266,7 +275,7 @@ static int xtun_udp_err_lookup(struct sock *sk, struct sk_buff *skb)
 	return -ENOENT;
 }
 
-static int xtun_port_bind(struct xtun_port *port, struct net *net, u8 family)
+static int xtun_port_bind(struct xtun_port *port, struct net *net)
 {
 	struct udp_tunnel_sock_cfg tunnel = {
 		.sk_user_data = port,
@@ -277,9 +286,9 @@ static int xtun_port_bind(struct xtun_port *port, struct net *net, u8 family)
 		.gro_complete = xtun_gro_complete,
 	};
 	struct udp_port_cfg cfg = {
-		.family = family,
-		.local_udp_port = port->port,
-		.ipv6_v6only = family == AF_INET6,
+		.family = port->id.family,
+		.local_udp_port = port->id.port,
+		.ipv6_v6only = port->id.family == AF_INET6,
 	};
 	int err;
 
@@ -289,34 +298,63 @@ static int xtun_port_bind(struct xtun_port *port, struct net *net, u8 family)
 	return err;
 }
 
-static bool xtun_uses_port(const struct xtun_conf *conf, u8 family, __be16 port)
+static struct xtun_port_id xtun_port_here(const struct xtun_conf *conf)
 {
-	return conf->ops && conf->match.port == port &&
-	       conf->match.family == family;
+	return (struct xtun_port_id){ .port = conf->match.port,
+				      .family = conf->p.family };
 }
 
-/* The tunnel that uses a port of this netns. */
-static const char *xtun_port_user(const struct xtun_net *xn, u8 family,
-				  __be16 port)
+static struct xtun_port_id xtun_port_there(const struct xtun_conf *conf)
+{
+	return (struct xtun_port_id){ .port = htons(conf->dport),
+				      .family = conf->p.family,
+				      .there = true };
+}
+
+static bool xtun_uses_port(const struct xtun_conf *conf, struct xtun_port_id id)
+{
+	if (!conf->ops || conf->match.family != id.family)
+		return false;
+	if (!id.there)
+		return conf->match.port == id.port;
+	return !conf->ops->wire->pair && htons(conf->dport) == id.port;
+}
+
+/* The tunnel that uses a port. */
+static const char *xtun_port_user(const struct xtun_net *xn,
+				  struct xtun_port_id id)
 {
 	const struct xtun_dev *tun;
 
 	list_for_each_entry(tun, &xn->tunnels, list) {
-		if (xtun_uses_port(rtnl_dereference(tun->conf), family, port))
+		if (xtun_uses_port(rtnl_dereference(tun->conf), id))
 			return tun->dev->name;
 	}
 	return "a tunnel";
 }
 
+/* The word that says where packets arrive. */
+static const char *xtun_port_word(const struct xtun_conf *conf)
+{
+	if (conf->ops->wire->pair)
+		return "sport";
+	return conf->p.lport ? "lport" : "dport";
+}
+
 static int xtun_port_refuse_wire(const struct xtun_conf *conf,
+				 struct xtun_port_id id,
 				 struct netlink_ext_ack *extack)
 {
-	NL_SET_ERR_MSG_FMT(extack,
-			   "%s: %s has port %u for another encapsulation",
-			   conf->ops->wire->pair ? "sport" : "dport",
-			   xtun_port_user(xtun_net(conf->tun->net),
-					  conf->p.family, conf->match.port),
-			   ntohs(conf->match.port));
+	const char *user = xtun_port_user(xtun_net(conf->tun->net), id);
+
+	if (id.there)
+		NL_SET_ERR_MSG_FMT(extack,
+				   "dport: %s sends another encapsulation to port %u",
+				   user, ntohs(id.port));
+	else
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: %s has port %u for another encapsulation",
+				   xtun_port_word(conf), user, ntohs(id.port));
 	return -EADDRINUSE;
 }
 
@@ -345,24 +383,24 @@ static int xtun_port_refuse_taken(const struct xtun_conf *conf,
 	void *module = xtun_udp_holder(conf);
 
 	if (module)
-		NL_SET_ERR_MSG_FMT(extack, "dport: %ps has port %u", module,
-				   port);
+		NL_SET_ERR_MSG_FMT(extack, "%s: %ps has port %u",
+				   xtun_port_word(conf), module, port);
 	else
 		NL_SET_ERR_MSG_FMT(extack,
-				   "dport: another socket has port %u; ss -ulnp tells whose",
-				   port);
+				   "%s: another socket has port %u; ss -ulnp tells whose",
+				   xtun_port_word(conf), port);
 	return -EADDRINUSE;
 }
 
-/* Whether it is held is up to what it carries. */
+/* Whether one of this host is held is up to what it carries. */
 static int xtun_port_hold(struct xtun_port *port, const struct xtun_conf *conf,
 			  struct netlink_ext_ack *extack)
 {
 	int err;
 
-	if (conf->ops->wire->common || port->sock)
+	if (port->id.there || conf->ops->wire->common || port->sock)
 		return 0;
-	err = xtun_port_bind(port, conf->tun->net, conf->p.family);
+	err = xtun_port_bind(port, conf->tun->net);
 	return err == -EADDRINUSE ? xtun_port_refuse_taken(conf, extack) : err;
 }
 
@@ -373,18 +411,18 @@ static void xtun_port_let_go(struct xtun_port *port)
 	port->sock = NULL;
 }
 
-static int xtun_port_new(const struct xtun_conf *conf,
+static int xtun_port_new(const struct xtun_conf *conf, struct xtun_port_id id,
 			 struct netlink_ext_ack *extack)
 {
 	struct xtun_net *xn = xtun_net(conf->tun->net);
-	u8 family = conf->p.family;
+	bool v6 = id.family == AF_INET6;
 	struct xtun_port *port;
 	int err;
 
 	port = kzalloc(sizeof(*port), GFP_KERNEL);
 	if (!port)
 		return -ENOMEM;
-	port->port = conf->match.port;
+	port->id = id;
 	port->wire = conf->ops->wire;
 	port->users = 1;
 	err = xtun_port_hold(port, conf, extack);
@@ -392,10 +430,8 @@ static int xtun_port_new(const struct xtun_conf *conf,
 		kfree(port);
 		return err;
 	}
-	hlist_add_head_rcu(&port->node,
-			   xtun_port_bucket(xn, family, port->port));
-	WRITE_ONCE(xn->n_ports[family == AF_INET6],
-		   xn->n_ports[family == AF_INET6] + 1);
+	hlist_add_head_rcu(&port->node, xtun_port_bucket(xn, id));
+	WRITE_ONCE(xn->n_ports[v6], xn->n_ports[v6] + 1);
 	static_branch_inc(&xtun_udp_key);
 	return 0;
 }
@@ -406,7 +442,7 @@ static bool xtun_port_turns(struct xtun_port *port, const struct xtun_conf *conf
 	const struct xtun_conf *now = rtnl_dereference(conf->tun->conf);
 
 	return port->users == 1 && now != conf &&
-	       xtun_uses_port(now, conf->p.family, port->port);
+	       xtun_uses_port(now, port->id);
 }
 
 static int xtun_port_turn(struct xtun_port *port, const struct xtun_conf *conf,
@@ -415,22 +451,22 @@ static int xtun_port_turn(struct xtun_port *port, const struct xtun_conf *conf,
 	int err;
 
 	if (!xtun_port_turns(port, conf))
-		return xtun_port_refuse_wire(conf, extack);
+		return xtun_port_refuse_wire(conf, port->id, extack);
 	err = xtun_port_hold(port, conf, extack);
 	if (!err)
 		WRITE_ONCE(port->wire, conf->ops->wire);
 	return err;
 }
 
-static int xtun_port_get(const struct xtun_conf *conf,
+static int xtun_port_get(const struct xtun_conf *conf, struct xtun_port_id id,
 			 struct netlink_ext_ack *extack)
 {
 	struct xtun_port *port;
 	int err = 0;
 
-	port = xtun_port_find(conf->tun->net, conf->p.family, conf->match.port);
+	port = xtun_port_find(conf->tun->net, id);
 	if (!port)
-		return xtun_port_new(conf, extack);
+		return xtun_port_new(conf, id, extack);
 	if (port->wire != conf->ops->wire)
 		err = xtun_port_turn(port, conf, extack);
 	if (!err)
@@ -446,44 +482,64 @@ static void xtun_port_stay(struct xtun_port *port, const struct xtun_conf *now)
 		xtun_port_let_go(port);
 }
 
-static void xtun_port_put(const struct xtun_conf *conf)
+static void xtun_port_put(const struct xtun_conf *conf, struct xtun_port_id id)
 {
 	const struct xtun_conf *now = rtnl_dereference(conf->tun->conf);
 	struct xtun_net *xn = xtun_net(conf->tun->net);
-	u8 family = conf->p.family;
+	bool v6 = id.family == AF_INET6;
 	struct xtun_port *port;
 
-	port = xtun_port_find(xn->net, family, conf->match.port);
+	port = xtun_port_find(xn->net, id);
 	if (--port->users) {
-		if (xtun_uses_port(now, family, port->port))
+		if (xtun_uses_port(now, id))
 			xtun_port_stay(port, now);
 		return;
 	}
 	static_branch_dec(&xtun_udp_key);
-	WRITE_ONCE(xn->n_ports[family == AF_INET6],
-		   xn->n_ports[family == AF_INET6] - 1);
+	WRITE_ONCE(xn->n_ports[v6], xn->n_ports[v6] - 1);
 	hlist_del_rcu(&port->node);
 	xtun_port_let_go(port);
 	kfree_rcu(port, rcu);
 }
 
+/* A pair's packets are known by the port that they come from. */
+static int xtun_ports_get(const struct xtun_conf *conf,
+			  struct netlink_ext_ack *extack)
+{
+	int err = xtun_port_get(conf, xtun_port_here(conf), extack);
+
+	if (err || conf->ops->wire->pair)
+		return err;
+	err = xtun_port_get(conf, xtun_port_there(conf), extack);
+	if (err)
+		xtun_port_put(conf, xtun_port_here(conf));
+	return err;
+}
+
+static void xtun_ports_put(const struct xtun_conf *conf)
+{
+	if (!conf->ops->wire->pair)
+		xtun_port_put(conf, xtun_port_there(conf));
+	xtun_port_put(conf, xtun_port_here(conf));
+}
+
 static int xtun_udp_get(const struct xtun_conf *conf,
 			struct netlink_ext_ack *extack)
 {
-	int err = xtun_port_get(conf, extack);
+	int err = xtun_ports_get(conf, extack);
 
 	if (err)
 		return err;
 	err = xtun_hook_get(conf, extack);
 	if (err)
-		xtun_port_put(conf);
+		xtun_ports_put(conf);
 	return err;
 }
 
 static void xtun_udp_put(const struct xtun_conf *conf)
 {
 	xtun_hook_put(conf);
-	xtun_port_put(conf);
+	xtun_ports_put(conf);
 }
 
 /* ---- packets ---- */
@@ -504,8 +560,9 @@ static void xtun_udp_prepare(struct xtun_conf *conf)
 		conf->sport = XTUN_SPORT_MIN;
 		conf->sports = XTUN_SPORT_MAX - XTUN_SPORT_MIN + 1;
 	}
-	conf->match.port = htons(conf->ops->wire->pair ? conf->sport :
-							 conf->dport);
+	conf->sent_port = htons(conf->ops->wire->pair ? conf->sport :
+							conf->dport);
+	conf->match.port = p->lport ? htons(p->lport) : conf->sent_port;
 	conf->gso_type = p->flags & XTUN_CONF_FLAGS_NOUDPCSUM ?
 			 SKB_GSO_UDP_TUNNEL : SKB_GSO_UDP_TUNNEL_CSUM;
 	uh->dest = htons(conf->dport);

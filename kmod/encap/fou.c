@@ -37,6 +37,7 @@ const struct xtun_encap_ops xtun_fou_ops = {
 	.wire = &xtun_fou_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),
 	.payload = XTUN_PAYLOAD_IP,
+	.lport = true,
 	.flags = XTUN_CONF_FLAGS_NOUDPCSUM,
 	.dport = {
 		/* RFC 8086 section 8; IP packets have no port of their own. */

@@ -107,6 +107,7 @@ const struct xtun_encap_ops xtun_gue_ops = {
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),
 	.payload = XTUN_PAYLOAD_IP,
 	.names = XTUN_NAMES_MPLS,
+	.lport = true,
 	.flags = XTUN_CONF_FLAGS_NOUDPCSUM,
 	.dport = {
 		[XTUN_PAYLOAD_IP] = 6080,

@@ -22,7 +22,7 @@ UDP = 17
 WARNING = 0x600000      # of tshark's severities; errors are more
 
 # name: of the encapsulation; words: wordings, with the keys that its header
-# has, as header() takes them; ports: of a wording; header(payload, kind,
+# has, as header() takes them; port: of a wording, where packets go to; header(payload, kind,
 # **fields): the header (bytes or scapy) and what follows, where kind is "v4",
 # "v6" or "eth"; length(words, kind): bytes of it; broken: rows of counter, what
 # is wrong, wording, fields; modules and pairs: of lib.peers; layers(words): what
@@ -75,13 +75,19 @@ def outer(stage, tunnel, inner, kind=None, sport=50000, ip=None, udp=None, **fie
     form, words = stage.form, short(stage, tunnel)
     kind = kind or ("eth" if tunnel.eth else pkt.version(inner))
     header = form.header(inner, kind, **{**form.words[words], **fields})
-    ports = {"sport": sport, "dport": form.port(words), **(udp or {})}
+    ports = {"sport": sport, "dport": arrives(form, words), **(udp or {})}
     return tunnel.outer(pkt.UDP(**ports) / header, UDP, **(ip or {}))
 
 
 def short(stage, tunnel):
     """The wording as the form has it."""
     return tunnel.words.replace(f"encap {stage.form.name}", "", 1).strip()
+
+
+def arrives(form, words):
+    """The port where the tunnel's packets arrive."""
+    found = re.search(r"lport (\d+)", words)
+    return int(found[1]) if found else form.port(words)
 
 
 def counts(stage, tunnel, *names):
@@ -131,11 +137,15 @@ _FOU_CSUM = {("", "v4"): "encap-csum", ("", "v6"): "encap-udp6-csum",
              (" noudpcsum", "v4"): "noencap-csum", (" noudpcsum", "v6"): "noencap-udp6-csum"}
 
 
-def fou_pairs(family, words, device, inside, port, rule):
-    """With and without checksum; device: its type; rule: what it takes at the port."""
+def fou_pairs(family, words, device, inside, port, rule, back=None):
+    """With and without checksum; device: its type; rule: what it takes at the port.
+
+    back: the port where its packets go to, if another.
+    """
     kind = words.split()[1]
     for csum in ("", " noudpcsum"):
-        encap = f"encap {kind} encap-sport auto encap-dport {port} {_FOU_CSUM[csum, family]}"
+        encap = (f"encap {kind} encap-sport auto encap-dport {back or port} "
+                 f"{_FOU_CSUM[csum, family]}")
         yield peers.Pair(family, words + csum, [(f"{device} {encap}", inside)],
                          [fou_port(family, port, rule)])
 
@@ -167,7 +177,8 @@ def _register_wire(form, rows):
         ends = {"src": tunnel.local, "dst": tunnel.remote}
         free = ({"flags": "DF", "id": fields["id"]} if family == "v4" else {"fl": fields["flow"]})
         none = {"chksum": 0} if "noudpcsum" in words else {}
-        expected = outer(stage, tunnel, inner, sport=sport, udp=none, ip={**ends, **free})
+        udp = {"dport": form.port(words), **none}
+        expected = outer(stage, tunnel, inner, sport=sport, udp=udp, ip={**ends, **free})
         ktap.eq(seen, bytes(expected), "packet")
 
     @ktap.table("{0} over {1} takes IP{2} as scapy makes it", kinds)
@@ -290,7 +301,7 @@ def _register_broken(form, rows):
             try:
                 with counts(stage, tunnel, name):
                     tunnel.peer.send(tunnel.outer(
-                        pkt.UDP(sport=50000, dport=form.port(words)) /
+                        pkt.UDP(sport=50000, dport=arrives(form, words)) /
                         whole[start:start + length], UDP))
             except ktap.Failed as error:
                 wrong.append(f"{length} bytes, {name}: {error}")
@@ -333,7 +344,7 @@ def _register_several(form):
             parts.append(bytes(form.header(inner, "eth" if eth else "v4", **form.words[words])))
         sender = b.socket(net.family_of(getattr(b, family)), socket.SOCK_DGRAM)
         sender.setsockopt(SOL_UDP, UDP_SEGMENT, len(parts[0]))
-        sender.sendto(b"".join(parts), (getattr(a, family), form.port(words)))
+        sender.sendto(b"".join(parts), (getattr(a, family), arrives(form, words)))
         ktap.eq([traffic.recv(receiver)[0] for _ in parts], [b"one", b"two", b"six"], "received")
         ktap.eq(a.drops("t0"), {}, "drops")
 
@@ -475,7 +486,7 @@ def run_ip(ns, lines):
 def _register_errors(form):
     # Neither makes a difference to an error, and each error takes its time.
     tunnels = [(f"encap {form.name} {words}".strip(), sender) for words in form.words
-               if "sport" not in words and "noudpcsum" not in words
+               if not any(each in words for each in ("sport", "lport", "noudpcsum"))
                for sender in senders(form, words)]
     rows = [(family, *row) for family in FAMILIES for row in tunnels]
     errors.register(tunnels, lambda stage: stage.bench)

@@ -295,6 +295,11 @@ const struct xg_word xg_words[] = {
 		.help = "destination port of outer UDP",
 	},
 	{
+		.name = "lport", .type = XG_NUM, .attr = XTUN_A_CONF_LPORT,
+		.size = 2, .names = zero_is_auto,
+		.help = "port where outer UDP arrives here",
+	},
+	{
 		.name = "udpcsum", BITS_OFF(XTUN_CONF_FLAGS_NOUDPCSUM),
 		.help = "outer UDP has a checksum (the default)",
 	},
