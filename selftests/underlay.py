@@ -264,7 +264,7 @@ def events(_):
         return "ttl" in tunnels.output() and "t0" in links.output()
     ktap.wait_for(listening, "both to listen")
     near.ip("link del under0")
-    links.wait_output(r"t0@\S+: .*NO-CARRIER.* state DOWN")
+    links.wait_output(r"t0@\S+: .*NO-CARRIER.* state (LOWERLAYER)?DOWN")
     tunnels.wait_output(r"set t0 .*waits-for dev\n")
     scene.link_again()
     links.wait_output(r"(?s)NO-CARRIER.*t0@under0: <\S*,UP,LOWER_UP>")
