@@ -87,6 +87,9 @@ def three(_, family):
         for ns, other in hosts.pairs():
             for kind in FAMILIES:
                 ktap.true(traffic.ping(ns, other.inner[kind]), f"{ns} reaches {other}")
+    for kind in FAMILIES:
+        said = hosts.a.run("tunctl", "explain", hosts.b.inner[kind])
+        ktap.contains(said.stdout, f"peer: {hosts.outer(hosts.b)}", "what explain says")
     # A peer that moves, as a spoke with a new address does.
     ns, moved = hosts.a, {"v4": "192.0.2.77", "v6": "2001:db8::77"}[family]
     hosts.c.ip(f"addr add {moved}/{'32' if family == 'v4' else '128 nodad'} dev under0")
@@ -252,9 +255,9 @@ def told(_, family, words):
                  f"link set {tunnel.dev} up",
                  f"addr add {bench.network(tunnel, 'v4')}1/24 dev {tunnel.dev}",
                  f"neigh add {bench.network(tunnel, 'v4')}2 lladdr {lladdr(far)} dev {tunnel.dev}")
-    inner = bytes(pkt.udp("v4", bench.lan.address("v4"), bench.network(tunnel, "v4") + "2",
-                          data=bytes(1300), **{"flags": "DF"}))
-    sent = pushed(bench, tunnel, inner, far)
+    long, little = (bytes(pkt.udp("v4", bench.lan.address("v4"), bench.network(tunnel, "v4") + "2",
+                                  data=bytes(length), flags="DF")) for length in (1300, 100))
+    sent = pushed(bench, tunnel, long, far)
     for make, what in ((errors.unreachable, "no host"), (errors.too_big, "too big")):
         args = (1300,) if what == "too big" else ()
         answers = bench.answers(tunnel, make(sent, *args))
@@ -263,7 +266,7 @@ def told(_, family, words):
     # By 8 bytes of the outer packet, once the memory is armed: the key is not there.
     short = sent.outer[:(20 if family == "v4" else 40) + 8]
     bench.answers(tunnel, errors.unreachable(sent, short))
-    again = pushed(bench, tunnel, inner, far)
+    again = pushed(bench, tunnel, little, far)
     short = again.outer[:len(short)]
     ktap.eq(len(bench.answers(tunnel, errors.unreachable(again, short))), 1,
             "errors to the sender, about a short quote")
