@@ -631,10 +631,25 @@ static void xtun_back_end(struct xtun_back *b, enum xtun_reason outcome,
 	xtun_back_notify(b, outcome, mtu);
 }
 
+/*
+ * A filter that refuses a packet may make an error of its own. It comes on the same
+ * processor, a moment after the sender was told.
+ */
+static bool xtun_back_told(const struct xtun_back *b)
+{
+	const struct xtun_pcpu *pcpu = this_cpu_ptr(b->cx.tun->pcpu);
+
+	return pcpu->refused && pcpu->refused == b->quote.ident &&
+	       time_before(jiffies, pcpu->refused_time + HZ) &&
+	       xtun_route_is_own(b->skb, b->match.family, &b->from);
+}
+
 static enum xtun_reason xtun_back_relay(struct xtun_back *b, u32 mtu)
 {
 	if (b->cx.conf->p.icmp_relay == XTUN_ICMP_RELAY_OFF)
 		return XTUN_ERR_OFF;
+	if (unlikely(!mtu && xtun_back_told(b)))
+		return XTUN_ERR_MUTE;
 	return xtun_tell(&b->cx, b->kind, mtu) ? XTUN_ERR_RELAYED :
 						 XTUN_ERR_MUTE;
 }

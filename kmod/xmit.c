@@ -564,8 +564,11 @@ static noinline int xtun_tx_send_kept(struct xtun_cx *cx)
 	if (skb_copy_bits(cx->skb, 0, kept, len))
 		len = 0;
 	err = xtun_tx_send(cx);
-	if (err == -EPERM && len)
+	if (err == -EPERM && len) {
+		__this_cpu_write(cx->tun->pcpu->refused, cx->ident);
+		__this_cpu_write(cx->tun->pcpu->refused_time, jiffies);
 		xtun_tell_kept(cx, kept, len, XTUN_KIND_PROHIBITED);
+	}
 	return err;
 }
 

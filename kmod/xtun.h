@@ -333,12 +333,17 @@ struct xtun_alive {
  * @syncp: for @drops on 32 bits
  * @drops: packets not delivered, by reason
  * @noted: jiffy in which it last put a packet into the memory
+ * @refused: identification of the last packet that a filter refused here and whose
+ *	sender was told, as in struct xtun_cx
+ * @refused_time: when, in jiffies
  * @alive: the last packets that it took and sent
  */
 struct xtun_pcpu {
 	struct u64_stats_sync syncp;
 	u64_stats_t drops[XTUN_REASONS];
 	unsigned int noted;
+	u32 refused;
+	unsigned long refused_time;
 	struct xtun_alive alive;
 };
 

@@ -52,17 +52,6 @@ def no_route(tunnel):
         tunnel.set(f"remote {tunnel.remote}")
 
 
-@contextlib.contextmanager
-def without_local(tunnel):
-    """The tunnel's own address is not this host's."""
-    other = {"v4": "192.0.2.123", "v6": "2001:db8:1::123"}[tunnel.family]
-    tunnel.set(f"local {other}")
-    try:
-        yield
-    finally:
-        tunnel.set(f"local {tunnel.local}")
-
-
 def filtered(hook):
     @contextlib.contextmanager
     def rule(tunnel):
@@ -97,7 +86,6 @@ CAUSES = {
     "the route is prohibit": (to("prohibit"), "tx-no-route", "prohibited"),
     "the route is blackhole": (to("blackhole"), "tx-no-route", "no host"),
     "the route leads into the tunnel": (into_itself, "tx-route-loop", "no host"),
-    "local is not here": (without_local, "tx-no-route", {"v4": "no network", "v6": "no host"}),
     "a filter of what is sent": (filtered("output"), "tx-filtered", "prohibited"),
     "a filter behind that": (filtered("postrouting"), "tx-filtered", "prohibited"),
     "an IPsec policy": (policy, "tx-filtered", "prohibited"),
@@ -110,8 +98,6 @@ def told(bench, words, family, sender, cause):
     tunnel = bench.tunnel(words, family)
     sent = bench.send(tunnel, sender)
     make, counter, what = CAUSES[cause]
-    if isinstance(what, dict):
-        what = what[family]
     with make(tunnel):
         bench.clear(tunnel)
         with errors.moves(tunnel, **{counter.replace("-", "_"): 1}):

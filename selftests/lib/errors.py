@@ -174,9 +174,12 @@ class Bench:
         self.ns, self.lan = self.bed.ns, self.bed.second_link()
         self.ns.sysctl(UNLIMITED)
         # Fragments that are sent are not to be put together before they leave.
-        self.ns.check("nft", "table ip6 bench { chain pieces {"
-                             " type filter hook output priority -450; exthdr frag exists notrack;"
-                             " } }")
+        self.ns.check("nft", """table ip6 bench {
+            chain pieces {
+                type filter hook output priority -450;
+                exthdr frag exists notrack
+            }
+        }""")
         self._number = {}
         self._echo = 0
 
