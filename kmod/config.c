@@ -19,6 +19,7 @@ static const struct {
 	const char *refusal;
 } xtun_refused[] = {
 	{ XTUN_A_CONF_EXTERNAL, "external: this version does not have it" },
+	{ XTUN_A_CONF_HIDDEN, "hidden: for answers only; give the cookies, or leave them" },
 };
 
 static const struct {
@@ -1173,7 +1174,18 @@ static int xtun_put_allow(struct sk_buff *skb, const struct xtun_params *p)
 	return 0;
 }
 
-static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p)
+static int xtun_put_link(struct sk_buff *skb, const struct xtun_link *link)
+{
+	if (link->index && nla_put_u32(skb, XTUN_A_CONF_LINK, link->index))
+		return -EMSGSIZE;
+	if (link->name[0] &&
+	    nla_put_string(skb, XTUN_A_CONF_LINK_NAME, link->name))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p,
+			 u8 sight)
 {
 	bool v6 = p->family == AF_INET6 && xtun_addr_is_any(&p->remote);
 
@@ -1184,11 +1196,7 @@ static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p)
 	if (!xtun_addr_is_any(&p->remote) &&
 	    xtun_put_addr(skb, XTUN_A_CONF_REMOTE, &p->remote, p->family))
 		return -EMSGSIZE;
-	if (p->link.index &&
-	    nla_put_u32(skb, XTUN_A_CONF_LINK, p->link.index))
-		return -EMSGSIZE;
-	if (p->link.name[0] &&
-	    nla_put_string(skb, XTUN_A_CONF_LINK_NAME, p->link.name))
+	if (sight & XTUN_SEES_UNDERLAY && xtun_put_link(skb, &p->link))
 		return -EMSGSIZE;
 	if (p->has_ikey && nla_put_u32(skb, XTUN_A_CONF_IKEY, p->ikey))
 		return -EMSGSIZE;
@@ -1230,19 +1238,38 @@ static int xtun_put_qfi(struct sk_buff *skb, const struct xtun_conf *conf)
 	       nla_put_u32(skb, XTUN_A_CONF_PDU, conf->p.pdu) ? -EMSGSIZE : 0;
 }
 
-static int xtun_put_cookies(struct sk_buff *skb, const struct xtun_conf *conf)
+/* That there are some is told: who makes the tunnel again has to know. */
+static int xtun_put_cookies_hidden(struct sk_buff *skb,
+				   const struct xtun_params *p)
 {
-	const struct xtun_params *p = &conf->p;
-
-	if (!conf->ops->cookies)
+	if (!p->icookie.len && !p->ocookie.len)
 		return 0;
+	return nla_put_flag(skb, XTUN_A_CONF_HIDDEN);
+}
+
+static int xtun_put_cookies_shown(struct sk_buff *skb,
+				  const struct xtun_params *p)
+{
 	if (p->icookie.len && nla_put(skb, XTUN_A_CONF_ICOOKIE, p->icookie.len,
 				      p->icookie.data))
 		return -EMSGSIZE;
 	if (p->ocookie.len && nla_put(skb, XTUN_A_CONF_OCOOKIE, p->ocookie.len,
 				      p->ocookie.data))
 		return -EMSGSIZE;
-	return nla_put_u32(skb, XTUN_A_CONF_L2SPEC, p->l2spec);
+	return 0;
+}
+
+static int xtun_put_cookies(struct sk_buff *skb, const struct xtun_conf *conf,
+			    u8 sight)
+{
+	const struct xtun_params *p = &conf->p;
+	int err;
+
+	if (!conf->ops->cookies)
+		return 0;
+	err = sight & XTUN_SEES_SECRETS ? xtun_put_cookies_shown(skb, p) :
+					  xtun_put_cookies_hidden(skb, p);
+	return err ?: nla_put_u32(skb, XTUN_A_CONF_L2SPEC, p->l2spec);
 }
 
 static int xtun_put_role(struct sk_buff *skb, const struct xtun_params *p)
@@ -1260,13 +1287,14 @@ static int xtun_put_role(struct sk_buff *skb, const struct xtun_params *p)
  * xtun_conf_fill() - write a configuration as attributes
  * @skb: message to append to
  * @conf: the configuration
+ * @sight: enum xtun_sight, of those who will read it
  *
- * What is written makes the same configuration again.
+ * What is written makes the same configuration again, for those who see all.
  *
  * Context: RTNL or RCU.
  * Return: 0, or -EMSGSIZE with some attributes written.
  */
-int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
+int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf, u8 sight)
 {
 	const struct xtun_params *p = &conf->p;
 	struct nla_bitfield32 flags = { p->flags };
@@ -1280,7 +1308,7 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
 
 	flags.selector = conf->ops->flags;
 	if (nla_put_u32(skb, XTUN_A_CONF_ENCAP, p->encap) ||
-	    xtun_put_ends(skb, p) ||
+	    xtun_put_ends(skb, p, sight) ||
 	    xtun_put_marks(skb, p) ||
 	    nla_put_u8(skb, XTUN_A_CONF_TTL, p->ttl) ||
 	    nla_put_u8(skb, XTUN_A_CONF_TOS, p->tos) ||
@@ -1293,7 +1321,7 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf)
 	    nla_put_u32(skb, XTUN_A_CONF_MSS, p->mss) ||
 	    nla_put(skb, XTUN_A_CONF_FLAGS, sizeof(flags), &flags) ||
 	    xtun_put_allow(skb, p) || xtun_put_ports(skb, conf) ||
-	    xtun_put_qfi(skb, conf) || xtun_put_cookies(skb, conf) ||
+	    xtun_put_qfi(skb, conf) || xtun_put_cookies(skb, conf, sight) ||
 	    xtun_put_role(skb, p))
 		return -EMSGSIZE;
 	return 0;

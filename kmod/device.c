@@ -284,11 +284,12 @@ static int xtun_get_iflink(const struct net_device *dev)
 {
 	const struct xtun_dev *tun = netdev_priv(dev);
 	const struct xtun_conf *conf;
-	int link;
+	int link = 0;
 
 	rcu_read_lock();
 	conf = rcu_dereference(tun->conf);
-	link = conf ? conf->p.link.index : 0;
+	if (conf && xtun_sight_of_all(tun) & XTUN_SEES_UNDERLAY)
+		link = conf->p.link.index;
 	rcu_read_unlock();
 	return link;
 }

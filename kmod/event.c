@@ -103,13 +103,21 @@ static int xtun_put_inner(struct sk_buff *msg, const struct xtun_told *told)
 static int xtun_put_told(struct sk_buff *msg, const struct xtun_told *told)
 {
 	if (xtun_put_addr(msg, XTUN_A_ERROR_PEER, told->peer, told->family) ||
-	    xtun_put_addr(msg, XTUN_A_ERROR_FROM, told->from, told->family) ||
 	    nla_put_u8(msg, XTUN_A_ERROR_TYPE, told->type) ||
 	    nla_put_u8(msg, XTUN_A_ERROR_CODE, told->code) ||
 	    nla_put_string(msg, XTUN_A_ERROR_OUTCOME,
 			   xtun_reason_name(told->outcome)))
 		return -EMSGSIZE;
 	return told->mtu ? nla_put_u32(msg, XTUN_A_ERROR_MTU, told->mtu) : 0;
+}
+
+/* A router of the underlay. */
+static int xtun_put_from(struct sk_buff *msg, const struct xtun_dev *tun,
+			 const struct xtun_told *told)
+{
+	if (!(xtun_sight_of_listeners(tun) & XTUN_SEES_UNDERLAY))
+		return 0;
+	return xtun_put_addr(msg, XTUN_A_ERROR_FROM, told->from, told->family);
 }
 
 static int xtun_put_error(struct sk_buff *msg, const struct xtun_dev *tun,
@@ -122,6 +130,7 @@ static int xtun_put_error(struct sk_buff *msg, const struct xtun_dev *tun,
 		return -EMSGSIZE;
 	nest = nla_nest_start(msg, XTUN_A_TUNNEL_ERROR);
 	if (!nest || xtun_put_told(msg, about->told) ||
+	    xtun_put_from(msg, tun, about->told) ||
 	    xtun_put_inner(msg, about->told))
 		return -EMSGSIZE;
 	if (about->lost && nla_put_u32(msg, XTUN_A_ERROR_LOST, about->lost))

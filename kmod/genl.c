@@ -9,6 +9,8 @@
 
 #include "genl.h"
 
+#define XTUN_REGISTER_TRIES	100
+
 /**
  * xtun_find() - find the tunnel that a request names
  * @net: netns of the request
@@ -93,10 +95,13 @@ static int xtun_put_wait(struct sk_buff *skb, const struct xtun_dev *tun)
 				       tun->wait) : 0;
 }
 
+/* @about is the request that it answers, or NULL for an event. */
 static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
 			   const void *about)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
+	u8 sight = about ? xtun_sight_of(tun, about) :
+			   xtun_sight_of_listeners(tun);
 	struct nlattr *nest;
 
 	if (xtun_put_id(skb, tun) || xtun_put_netns(skb, tun) ||
@@ -106,7 +111,7 @@ static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
 		return -EMSGSIZE;
 
 	nest = nla_nest_start(skb, XTUN_A_TUNNEL_CONF);
-	if (!nest || xtun_conf_fill(skb, conf))
+	if (!nest || xtun_conf_fill(skb, conf, sight))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
@@ -284,14 +289,15 @@ int xtun_answer_one(struct genl_info *info, const struct xtun_dev *tun,
 	return genlmsg_reply(skb, info);
 }
 
-static int xtun_reply(struct genl_info *info, const struct xtun_dev *tun,
+static int xtun_reply(const struct sk_buff *request, struct genl_info *info,
+		      const struct xtun_dev *tun,
 		      const struct xtun_query *query, u8 cmd)
 {
 	return xtun_answer_one(info, tun, query->size(tun), cmd, query->put,
-			       NULL);
+			       request);
 }
 
-static int xtun_get_one(struct genl_info *info,
+static int xtun_get_one(const struct sk_buff *request, struct genl_info *info,
 			const struct xtun_query *query)
 {
 	struct xtun_dev *tun;
@@ -300,7 +306,7 @@ static int xtun_get_one(struct genl_info *info,
 	rtnl_lock();
 	tun = xtun_find_asked(info);
 	err = IS_ERR(tun) ? PTR_ERR(tun) :
-			    xtun_reply(info, tun, query, query->cmd);
+			    xtun_reply(request, info, tun, query, query->cmd);
 	rtnl_unlock();
 	return err;
 }
@@ -374,7 +380,7 @@ static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 			continue;
 		at = skb->len;
 		err = xtun_put_message(skb, netdev_priv(dev), &head,
-				       query->put, NULL);
+				       query->put, cb->skb);
 		if (err)
 			break;
 		/* Devices came or went: who asked is told to ask again. */
@@ -386,7 +392,7 @@ static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 
 int xtun_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return xtun_get_one(info, &xtun_query_tunnel);
+	return xtun_get_one(skb, info, &xtun_query_tunnel);
 }
 
 int xtun_nl_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
@@ -396,7 +402,7 @@ int xtun_nl_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 
 int xtun_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return xtun_get_one(info, &xtun_query_stats);
+	return xtun_get_one(skb, info, &xtun_query_stats);
 }
 
 int xtun_nl_stats_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
@@ -482,8 +488,8 @@ int xtun_nl_new_doit(struct sk_buff *skb, struct genl_info *info)
 	dev = xtun_make(info, net);
 	err = PTR_ERR_OR_ZERO(dev);
 	if (!err) {
-		err = xtun_reply(info, netdev_priv(dev), &xtun_query_tunnel,
-				 XTUN_CMD_NEW);
+		err = xtun_reply(skb, info, netdev_priv(dev),
+				 &xtun_query_tunnel, XTUN_CMD_NEW);
 		if (err)
 			unregister_netdevice(dev);
 	}
@@ -621,6 +627,26 @@ static struct notifier_block xtun_device_nb = {
 	.notifier_call = xtun_device_event,
 };
 
+/*
+ * A group's number can be guessed before the family has it, and nobody is asked
+ * for his rights who joins it then. Unregistering puts him out again; should he
+ * be faster than that every time, nothing is registered.
+ */
+static int __init xtun_genl_register(void)
+{
+	int tries, err;
+
+	for (tries = 0; tries < XTUN_REGISTER_TRIES; tries++) {
+		err = genl_register_family(&xtun_family);
+		if (err || !genl_has_listeners(&xtun_family, &init_net,
+					       XTUN_NLGRP_EVENTS))
+			return err;
+		genl_unregister_family(&xtun_family);
+	}
+	pr_err("xtun: a program keeps joining the group of its events without the right to\n");
+	return -EBUSY;
+}
+
 /**
  * xtun_genl_init() - register the family
  *
@@ -631,7 +657,7 @@ int __init xtun_genl_init(void)
 {
 	int err;
 
-	err = genl_register_family(&xtun_family);
+	err = xtun_genl_register();
 	if (err)
 		return err;
 

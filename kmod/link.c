@@ -75,6 +75,7 @@ static size_t xtun_get_size(const struct net_device *dev)
 	return size;
 }
 
+/* It is not known who reads it: all in the netns may be told of a change. */
 static int xtun_fill_info(struct sk_buff *skb, const struct net_device *dev)
 {
 	const struct xtun_dev *tun = netdev_priv(dev);
@@ -83,7 +84,7 @@ static int xtun_fill_info(struct sk_buff *skb, const struct net_device *dev)
 
 	rcu_read_lock();
 	conf = rcu_dereference(tun->conf);
-	err = conf ? xtun_conf_fill(skb, conf) : 0;
+	err = conf ? xtun_conf_fill(skb, conf, xtun_sight_of_all(tun)) : 0;
 	rcu_read_unlock();
 	return err;
 }

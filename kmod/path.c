@@ -22,6 +22,7 @@ struct xtun_path_dump {
  * @alive: the last packets from and to it, as far as they are known
  * @path: the outer route
  * @err: or why there is none, a negative error
+ * @sight: enum xtun_sight, of those who will read it
  */
 struct xtun_known {
 	const struct xtun_conf *conf;
@@ -29,6 +30,7 @@ struct xtun_known {
 	struct xtun_alive alive;
 	struct xtun_path path;
 	int err;
+	u8 sight;
 };
 
 static const u32 xtun_answers[] = {
@@ -62,17 +64,27 @@ static int xtun_put_armed(struct sk_buff *skb, const struct xtun_dev *tun)
 			   xtun_seconds(now, until));
 }
 
+static bool xtun_sees_underlay(const struct xtun_known *known)
+{
+	return known->sight & XTUN_SEES_UNDERLAY;
+}
+
+/* Which way outer packets go is the underlay's affair, whether they can is not. */
 static int xtun_put_route(struct sk_buff *skb, const struct xtun_known *known)
 {
 	const struct xtun_path *path = &known->path;
 
 	if (known->err)
 		return nla_put_u32(skb, XTUN_A_PATH_ERROR, -known->err);
+	if (path->loop && nla_put_flag(skb, XTUN_A_PATH_LOOP))
+		return -EMSGSIZE;
+	if (!xtun_sees_underlay(known))
+		return 0;
 	if (nla_put_u32(skb, XTUN_A_PATH_LINK, path->hop.link) ||
 	    nla_put_string(skb, XTUN_A_PATH_LINK_NAME, path->name))
 		return -EMSGSIZE;
 	if (path->loop)
-		return nla_put_flag(skb, XTUN_A_PATH_LOOP);
+		return 0;
 	if (path->hop.family &&
 	    xtun_put_addr(skb, XTUN_A_PATH_GATEWAY, &path->hop.gateway,
 			  path->hop.family))
@@ -97,22 +109,31 @@ static int xtun_put_mtus(struct sk_buff *skb, const struct xtun_known *known)
 					   path->expires) : 0;
 }
 
-static int xtun_put_learned(struct sk_buff *skb, const struct xtun_peer *peer,
-			    u8 family)
+/* A router of the underlay has told something. */
+static int xtun_put_from(struct sk_buff *skb, const struct xtun_known *known,
+			 int attr, const union nf_inet_addr *from)
 {
+	if (!xtun_sees_underlay(known))
+		return 0;
+	return xtun_put_addr(skb, attr, from, known->conf->p.family);
+}
+
+static int xtun_put_learned(struct sk_buff *skb, const struct xtun_known *known)
+{
+	const struct xtun_peer *peer = &known->peer;
+
 	if (!peer->mtu)
 		return 0;
 	if (nla_put_u32(skb, XTUN_A_PATH_LEARNED_MTU, peer->mtu) ||
-	    xtun_put_addr(skb, XTUN_A_PATH_LEARNED_FROM, &peer->mtu_from,
-			  family) ||
+	    xtun_put_from(skb, known, XTUN_A_PATH_LEARNED_FROM,
+			  &peer->mtu_from) ||
 	    nla_put_u32(skb, XTUN_A_PATH_LEARNED_AGO,
 			xtun_seconds(peer->mtu_time, jiffies)))
 		return -EMSGSIZE;
 	return 0;
 }
 
-static int xtun_put_errors(struct sk_buff *skb, const struct xtun_known *known,
-			   u8 family)
+static int xtun_put_errors(struct sk_buff *skb, const struct xtun_known *known)
 {
 	const struct xtun_peer *peer = &known->peer;
 
@@ -123,8 +144,7 @@ static int xtun_put_errors(struct sk_buff *skb, const struct xtun_known *known,
 		return 0;
 	if (nla_put_u8(skb, XTUN_A_PATH_LAST_TYPE, peer->err_type) ||
 	    nla_put_u8(skb, XTUN_A_PATH_LAST_CODE, peer->err_code) ||
-	    xtun_put_addr(skb, XTUN_A_PATH_LAST_FROM, &peer->err_from,
-			  family) ||
+	    xtun_put_from(skb, known, XTUN_A_PATH_LAST_FROM, &peer->err_from) ||
 	    nla_put_u32(skb, XTUN_A_PATH_LAST_AGO,
 			xtun_seconds(peer->err_time, jiffies)) ||
 	    nla_put_u32(skb, XTUN_A_PATH_LAST_SINCE,
@@ -177,9 +197,8 @@ static int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
 	if (!nest ||
 	    xtun_put_addr(skb, XTUN_A_PATH_PEER, &known->peer.addr, family) ||
 	    xtun_put_route(skb, known) || xtun_put_mtus(skb, known) ||
-	    xtun_put_learned(skb, &known->peer, family) ||
-	    xtun_put_errors(skb, known, family) || xtun_put_soft(skb, known) ||
-	    xtun_put_alive(skb, known))
+	    xtun_put_learned(skb, known) || xtun_put_errors(skb, known) ||
+	    xtun_put_soft(skb, known) || xtun_put_alive(skb, known))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
@@ -211,8 +230,7 @@ static int xtun_path_may_ask(struct sk_buff *request,
 			     const struct xtun_dev *tun,
 			     struct netlink_ext_ack *extack)
 {
-	if (net_eq(tun->net, dev_net(tun->dev)) ||
-	    netlink_ns_capable(request, tun->net->user_ns, CAP_NET_ADMIN))
+	if (xtun_sight_of(tun, request) & XTUN_SEES_UNDERLAY)
 		return 0;
 	NL_SET_ERR_MSG(extack,
 		       "addr: the underlay is in another netns, where you are not privileged");
@@ -275,6 +293,7 @@ int xtun_nl_path_get_doit(struct sk_buff *skb, struct genl_info *info)
 	}
 	if (!err) {
 		xtun_know(tun, conf, &addr, &known);
+		known.sight = xtun_sight_of(tun, skb);
 		err = xtun_answer_one(info, tun, NLMSG_DEFAULT_SIZE,
 				      XTUN_CMD_PATH_GET, xtun_put_path, &known);
 	}
@@ -307,7 +326,10 @@ static int xtun_path_dump_peers(struct sk_buff *skb,
 				struct xtun_dev *tun)
 {
 	struct xtun_path_dump *dump = (struct xtun_path_dump *)cb->ctx;
-	struct xtun_known known = { .conf = rtnl_dereference(tun->conf) };
+	struct xtun_known known = {
+		.conf = rtnl_dereference(tun->conf),
+		.sight = xtun_sight_of(tun, cb->skb),
+	};
 	int err;
 
 	if (!known.conf->ops)
@@ -425,6 +447,7 @@ void xtun_notify_path(const struct xtun_conf *conf,
 	if (!before)
 		return;
 	xtun_know(tun, conf, peer, &known);
+	known.sight = xtun_sight_of_listeners(tun);
 	if (known.path.mtu && known.path.mtu < before)
 		xtun_multicast(tun, NLMSG_DEFAULT_SIZE, XTUN_CMD_PATH_NTF,
 			       xtun_put_path, &known, GFP_ATOMIC);

@@ -532,6 +532,14 @@ struct xtun_dev {
 
 #define XTUN_ISEQ_SEEN		BIT_ULL(32)
 
+/* What of a tunnel somebody may see; the rest everybody may. */
+enum xtun_sight {
+	/* Devices and routes of its underlay. */
+	XTUN_SEES_UNDERLAY = BIT(0),
+	/* What shows packets to be the tunnel's. */
+	XTUN_SEES_SECRETS = BIT(1),
+};
+
 enum xtun_watch {
 	/* A short quote has come: remember every packet for a while. */
 	XTUN_WATCH_ARMED = BIT(0),
@@ -1015,7 +1023,7 @@ struct xtun_conf *xtun_conf_with_link(const struct xtun_conf *old,
 void xtun_conf_free(struct xtun_conf *conf);
 void xtun_conf_free_rcu(struct xtun_conf *conf);
 size_t xtun_conf_size(const struct xtun_conf *conf);
-int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf);
+int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf, u8 sight);
 int xtun_put_addr(struct sk_buff *skb, int attr,
 		  const union nf_inet_addr *addr, u8 family);
 
@@ -1029,6 +1037,11 @@ int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 		struct netlink_ext_ack *extack);
 int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	      struct netlink_ext_ack *extack);
+
+/* sight.c */
+u8 xtun_sight_of_all(const struct xtun_dev *tun);
+u8 xtun_sight_of_listeners(const struct xtun_dev *tun);
+u8 xtun_sight_of(const struct xtun_dev *tun, const struct sk_buff *request);
 
 /* link.c */
 extern struct rtnl_link_ops xtun_link_ops;

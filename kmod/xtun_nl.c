@@ -15,7 +15,7 @@ const struct nla_policy xtun_allow_nl_policy[XTUN_A_ALLOW_PREFIX + 1] = {
 	[XTUN_A_ALLOW_PREFIX] = NLA_POLICY_NESTED(xtun_prefix_nl_policy),
 };
 
-const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_LPORT + 1] = {
+const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_HIDDEN + 1] = {
 	[XTUN_A_CONF_ENCAP] = NLA_POLICY_RANGE(NLA_U32, 1, 11),
 	[XTUN_A_CONF_PAYLOAD] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_LOCAL] = { .type = NLA_BINARY, },
@@ -53,6 +53,7 @@ const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_LPORT + 1] = {
 	[XTUN_A_CONF_MARK_IN] = { .type = NLA_U32, },
 	[XTUN_A_CONF_MARK_IN_FROM] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[XTUN_A_CONF_LPORT] = { .type = NLA_U16, },
+	[XTUN_A_CONF_HIDDEN] = { .type = NLA_FLAG, },
 };
 
 const struct nla_policy xtun_prefix_nl_policy[XTUN_A_PREFIX_LEN + 1] = {
@@ -146,5 +147,5 @@ const struct genl_ops xtun_nl_ops[6] = {
 };
 
 const struct genl_multicast_group xtun_nl_mcgrps[] = {
-	[XTUN_NLGRP_EVENTS] = { "events", },
+	[XTUN_NLGRP_EVENTS] = { "events", GENL_MCAST_CAP_NET_ADMIN, },
 };

@@ -13,7 +13,7 @@
 
 /* Common nested types */
 extern const struct nla_policy xtun_allow_nl_policy[XTUN_A_ALLOW_PREFIX + 1];
-extern const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_LPORT + 1];
+extern const struct nla_policy xtun_conf_nl_policy[XTUN_A_CONF_HIDDEN + 1];
 extern const struct nla_policy xtun_prefix_nl_policy[XTUN_A_PREFIX_LEN + 1];
 
 extern const struct nla_policy xtun_get_nl_policy[XTUN_A_TUNNEL_IFNAME + 1];

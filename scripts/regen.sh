@@ -50,6 +50,9 @@ make_one kernel --source xtun_nl.c
 # For families with per-op policies the generator leaves the table of multicast
 # groups static in a file that does not register the family: share it.
 sed -i 's/^static \(const struct genl_multicast_group\)/\1/' "$work/xtun_nl.c"
+# It passes over the flags of groups, which are others than those of commands.
+sed -i '/genl_multicast_group/,/^}/s/{ "events", }/{ "events", GENL_MCAST_CAP_NET_ADMIN, }/' \
+	"$work/xtun_nl.c"
 groups=$(sed -n '/genl_multicast_group/,/^}/p' "$work/xtun_nl.c" | grep -c '\[')
 sed -i "/^\/\* Ops table/i\\
 extern const struct genl_multicast_group xtun_nl_mcgrps[$((groups - 1))];\\

@@ -629,14 +629,14 @@ def change(_):
     ns = net.Namespace("changer")
     ns.device("under0", "type dummy", "192.0.2.1/24")
     ns.tunnel("live", f"encap l2tp {V4} key 7")
-    expected = dict(ns.link("live")["linkinfo"]["info_data"])
+    expected = dict(ns.tunctl("show", "live")[0]["conf"])
     ktap.eq(expected, {"encap": "l2tp", "payload": "eth", "local": "192.0.2.1",
                        "remote": "192.0.2.9", "key": 7, "dport": PORT}, "what is shown")
     for words, shown in CHANGES:
         ns.ip(f"link set live type xtun {words}")
         expected = {word: value for word, value in {**expected, **shown}.items()
                     if value is not None}
-        ktap.eq(ns.link("live")["linkinfo"]["info_data"], expected, words)
+        ktap.eq(ns.tunctl("show", "live")[0]["conf"], expected, words)
 
 
 # What is changed, and what the tunnel has then.

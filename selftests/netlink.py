@@ -3,9 +3,14 @@
 # Netlink as programs see it: the spec in the hands of the kernel tree's own
 # client, events, what malformed requests get, long dumps, and who may do what.
 import collections
+import contextlib
+import errno
+import json
+import os
 import re
 import socket
 import struct
+import subprocess
 
 from lib import ktap, net, ynl
 
@@ -120,7 +125,8 @@ def wait_events(one, last):
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_EXCL = 1, 4, 0x300, 0x400, 0x200
 NLM_F_DUMP_INTR, NLMSG_DONE = 0x10, 3
 NESTED = 0x8000
-SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GENERIC = 270, 10, 11, 16
+SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 1, 10, 11
+NETLINK_GENERIC = 16
 
 RTM_NEWLINK, IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 16, 3, 18, 1, 2
 
@@ -130,7 +136,7 @@ A_IFINDEX, A_IFNAME, A_CONF = 1, 2, 3
 (ENCAP, PAYLOAD, C_LOCAL, C_REMOTE, LINK, FWMARK, NOKEY, IKEY, OKEY, TTL, TOS, FLOWLABEL,
  ENCAPLIMIT, DF, FRAG, FLAGS, MTU, ALLOW, SPORT_MIN, SPORT_MAX, DPORT, EXTERNAL, ICMP_RELAY,
  ICMP_MEMORY, MSS) = range(1, 26)
-LINK_NAME = 33
+LINK_NAME, HIDDEN_ATTR = 33, 38
 PREFIX, ADDR, LEN = 1, 1, 2
 WAITS_FOR = 13
 
@@ -548,21 +554,6 @@ def other_netns(ns):
     ktap.true("link-netnsid" not in ns.tunctl("show", "n1")[0], "no id")
 
 
-class UserNamespace:
-    """The root of a user namespace, who is nobody outside, and its netns."""
-
-    def __init__(self, ns):
-        self.host = ns
-        process = ns.spawn("unshare", "--user", "--map-root-user", "--net",
-                           "sh", "-c", "echo pid $$; exec sleep 1000")
-        self.pid = process.wait_output(r"pid (\d+)")[1]
-
-    def run(self, *argv, own_netns=True):
-        """In its own netns, or as the same user in the netns of the host."""
-        return self.host.run("nsenter", "-t", self.pid, "-U", *(["-n"] if own_netns else []),
-                             "--preserve-credentials", *argv)
-
-
 TUNNEL = "encap gre local 192.0.2.1 remote 192.0.2.9 key 55".split()
 
 
@@ -571,6 +562,8 @@ def denied(seen, what):
     ktap.contains(seen.stderr.lower(), "permi" if "privileged" not in seen.stderr else "privileged",
                   f"what is said of {what}")
 
+
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
 # Commands that change something, each for both ways to tell it.
 ORDERS = [["tunctl", "add", "p0", *TUNNEL], ["ip", "link", "add", "p0", "type", "xtun", *TUNNEL],
@@ -584,7 +577,7 @@ def unprivileged(ns):
     ns.tunctl("add", "guarded", *"encap gre local 192.0.2.1 remote 192.0.2.8".split())
     ktap.defer(ns.ip, "link del guarded")
     before = ns.tunctl("show")
-    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    user = NOBODY
     for order in ORDERS:
         denied(ns.run(*user, *order), " ".join(order[:3]))
     for order in (["show"], ["stats", "guarded"]):
@@ -598,7 +591,7 @@ def user_namespace(ns):
     ns.tunctl("add", "guarded", *"encap gre local 192.0.2.1 remote 192.0.2.8".split())
     ktap.defer(ns.ip, "link del guarded")
     before = ns.tunctl("show")
-    user = UserNamespace(ns)
+    user = net.UserNamespace(ns)
     for order in ORDERS:
         denied(user.run(*order, own_netns=False), " ".join(order[:3]))
     ktap.eq(ns.tunctl("show"), before, "tunnels of the host")
@@ -611,7 +604,7 @@ def user_namespace(ns):
 
 @ktap.case("who was given a tunnel does not rule its underlay")
 def given(ns):
-    user = UserNamespace(ns)
+    user = net.UserNamespace(ns)
     ns.run("tunctl", "add", "g0", "netns", user.pid, *TUNNEL)
     shown = user.run("tunctl", "-j", "show", "g0").stdout
     ktap.contains(shown, "link-netnsid", "the tunnel that was given")
@@ -632,6 +625,185 @@ def given(ns):
                   ["tunctl", "del", "g0"]):
         seen = user.run(*order)
         ktap.eq(seen.returncode, 0, f"{' '.join(order[:3])} ({seen.stderr})")
+
+
+# ---- who may see what ----
+
+L2TP = "encap l2tp-ip local 192.0.2.1 remote 192.0.2.9 key 5 icookie 01020304 ocookie a1b2c3d4e5f60708"
+
+
+def conf_of(shown):
+    """Of what tunctl or ip prints as JSON about one tunnel."""
+    one = json.loads(shown)[0]
+    return one.get("conf") or one["linkinfo"]["info_data"]
+
+
+def sees(seen, words, what):
+    """The words of a configuration and their values, None: it is not there."""
+    ktap.eq(seen.returncode, 0, f"{what} ({seen.stderr})")
+    ktap.holds(conf_of(seen.stdout), words, what)
+
+
+ALL = {"icookie": "01020304", "ocookie": "a1b2c3d4e5f60708", "cookie": None}
+HIDDEN = {"icookie": None, "ocookie": None, "cookie": "hidden"}
+
+
+@ktap.case("cookies are told to who asks and has the right over the underlay")
+def cookies(ns):
+    user = net.UserNamespace(ns)
+    ns.tunctl("add", "s0", *L2TP.split())
+    ns.run("tunctl", "add", "s1", "netns", user.pid, *L2TP.replace("key 5", "key 6").split())
+    ktap.defer(ns.ip, "link del s0")
+    show, ip = ["tunctl", "-j", "show"], ["ip", "-j", "-d", "link", "show"]
+    sees(ns.run(*show, "s0"), ALL, "root, tunctl")
+    sees(ns.run("nsenter", "-t", user.pid, "-n", *show, "s1"), ALL, "root, where the device is")
+    sees(ns.run(*NOBODY, *show, "s0"), HIDDEN, "nobody, tunctl")
+    sees(user.run(*show, "s0", own_netns=False), HIDDEN, "another user namespace")
+    sees(user.run(*show, "s1"), HIDDEN, "who was given the tunnel")
+    # rtnetlink does not know who reads.
+    sees(ns.run(*ip, "s0"), HIDDEN, "root, ip")
+    sees(user.run(*ip, "s1"), HIDDEN, "who was given the tunnel, ip")
+    # A dump is no other way.
+    sees(ns.run(*NOBODY, *show), HIDDEN, "nobody, tunctl, all tunnels")
+    # Who made it for himself sees it.
+    ktap.eq(user.run("tunctl", "add", "own", *L2TP.split()).returncode, 0, "tunctl add")
+    sees(user.run(*show, "own"), ALL, "the root of a user namespace, his own")
+    # What is printed as hidden is refused with words, by all that take it.
+    for order in (["tunctl", "set", "s0"], ["ip", "link", "set", "s0", "type", "xtun"]):
+        seen = ns.run(*order, "cookie", "hidden")
+        ktap.true(seen.returncode, "cookie hidden is refused")
+        ktap.contains(seen.stderr, "may not see the cookie", "refusal")
+    flag = attr(HIDDEN_ATTR)
+    for client_ in (Family(ns), Link(ns)):
+        seen = client_.set(flag, "s0")
+        ktap.eq(seen.errno, errno.EOPNOTSUPP, "the flag in a request")
+        ktap.contains(seen.message, "hidden: ", "refusal")
+
+
+@ktap.case("who changes a tunnel without seeing its cookies does not lose them")
+def cookies_stay(ns):
+    ns.tunctl("add", "s0", *L2TP.split())
+    ktap.defer(ns.ip, "link del s0")
+    for order in ("ip link set s0 type xtun ttl 9", "ip link set s0 mtu 1300",
+                  "ip link set s0 type xtun l2spec none ikey 8", "tunctl set s0 tos 0x20"):
+        ktap.eq(ns.run(*order.split()).returncode, 0, order)
+        sees(ns.run("tunctl", "-j", "show", "s0"), ALL, f"after {order}")
+    # What tunctl show prints makes it again.
+    line = ns.check("tunctl", "show", "s0").split()
+    before = ns.tunctl("show", "s0")[0]["conf"]
+    ns.check("tunctl", "del", "s0")
+    ns.check("tunctl", "add", *line)
+    ktap.eq(ns.tunctl("show", "s0")[0]["conf"], before, "made again")
+
+
+@ktap.case("events tell no cookies")
+def cookies_events(ns):
+    client_ = ynl.client(ns)
+    client_.ntf_subscribe("events")
+    ns.tunctl("add", "s0", *L2TP.split())
+    ns.tunctl("set", "s0", "ttl", "9")
+    ns.tunctl("del", "s0")
+    told = [event["msg"]["conf"] for event in wait_events(client_, ("del-ntf", "s0"))
+            if event["msg"]["ifname"] == "s0"]
+    ktap.true(len(told) >= 3, "events")
+    for conf in told:
+        ktap.eq(({"icookie", "ocookie"} & set(conf), "hidden" in conf), (set(), True), "conf")
+
+
+@ktap.case("the device of an underlay that is not theirs is not shown to those who were given a tunnel")
+def underlay_device(ns):
+    user = net.UserNamespace(ns)
+    ns.run("tunctl", "add", "d0", "netns", user.pid, *TUNNEL, "dev", "under0")
+    index = ns.link("under0")["ifindex"]
+    ip = ["ip", "-j", "-d", "link", "show", "d0"]
+    sees(user.run("tunctl", "-j", "show", "d0"), {"dev": None, "local": "192.0.2.1"}, "tunctl show")
+    sees(user.run(*ip), {"dev": None, "local": "192.0.2.1"}, "ip link")
+    link = json.loads(user.run(*ip).stdout)[0]
+    ktap.holds(link, {"link_index": None, "link": None}, "the index of the device")
+    seen = ns.run("nsenter", "-t", user.pid, "-n", "tunctl", "-j", "show", "d0")
+    sees(seen, {"dev": f"if{index}"}, "root, where the device is")
+
+
+class Nobody:
+    """A process without rights that has joined all groups before xtun has one."""
+
+    def __init__(self, ns):
+        ours, theirs = socket.socketpair()
+        with ns:
+            self.pid = os.fork()
+            if not self.pid:
+                try:
+                    os.setresgid(65534, 65534, 65534)
+                    os.setresuid(65534, 65534, 65534)
+                    self._listen(theirs)
+                finally:
+                    os._exit(0)
+        theirs.close()
+        self.pipe = ours
+        ktap.defer(self._end)
+        ktap.eq(self.pipe.recv(100), b"joined", "the listener")
+
+    @staticmethod
+    def _listen(pipe):
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+        sock.bind((0, 0))
+        for group in range(1, 129):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        sock.setblocking(False)
+        pipe.send(b"joined")
+        pipe.recv(100)
+        heard = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(struct.unpack_from("=IH", sock.recv(1 << 16))[1])
+        pipe.send(json.dumps(heard).encode())
+
+    def heard(self):
+        """The types of the messages so far: numbers of families."""
+        self.pipe.send(b"?")
+        return json.loads(self.pipe.recv(1 << 16))
+
+    def _end(self):
+        self.pipe.close()
+        os.waitpid(self.pid, 0)
+
+
+@ktap.case("events are for those with CAP_NET_ADMIN over the netns")
+def listeners(ns):
+    user = net.UserNamespace(ns)
+    # One that is not refused would listen for ever.
+    monitor = ["timeout", "10", "tunctl", "monitor"]
+    for what, seen in (("nobody", ns.run(*NOBODY, *monitor)),
+                       ("another user namespace", user.run(*monitor, own_netns=False))):
+        ktap.true(seen.returncode not in (0, 124), f"{what} is refused ({seen.returncode})")
+        ktap.contains(seen.stderr, "not permitted", f"what {what} is told")
+    ktap.eq(user.run("tunctl", "add", "p1", *TUNNEL).returncode, 0, "tunctl add")
+    process = user.spawn("tunctl", "monitor")
+
+    def hears():
+        for ttl in ("9", "64"):
+            user.run("tunctl", "set", "p1", "ttl", ttl)
+        return "set p1" in process.output()
+    ktap.wait_for(hears, "an event in his own netns")
+
+
+@ktap.case("who has joined the group before there was one is out")
+def early_listeners(_):
+    subprocess.run(["rmmod", "xtun"], check=True)
+    ns = net.Namespace("early")
+    ns.device("under0", "type dummy", "192.0.2.1/24")
+    early = Nobody(ns)
+    net.load_module()
+    client_ = ynl.client(ns)
+    client_.ntf_subscribe("events")
+    ns.tunctl("add", "e0", *TUNNEL)
+    ns.tunctl("del", "e0")
+    wait_events(client_, ("del-ntf", "e0"))
+    heard = early.heard()
+    # It does hear what is for everybody, of the controller for one.
+    ktap.true(16 in heard, f"others' events ({heard})")
+    ktap.true(Family(ns).family not in heard, "no event for a process without rights")
 
 
 ktap.main(setup)

@@ -279,6 +279,60 @@ def elsewhere(lab):
     ktap.contains(inside.check("tunctl", "path"), "in another netns", "tunctl path")
 
 
+# What nobody is shown who may not see the underlay.
+UNDERLAY = dict.fromkeys(("link", "link-name", "gateway", "source", "learned-from", "last-from"))
+
+
+@ktap.case("who was given a tunnel is not shown the way that its packets take")
+def given(lab):
+    path = lab.tunnel()
+    user = net.UserNamespace(path.ingress)
+    path.ingress.ip(f"link set {DEV} netns {user.pid}")
+    ktap.defer(user.run, "ip", "link", "del", DEV)
+    for line in (f"link set {DEV} up", f"addr add 10.1.9.1/24 dev {DEV}",
+                 f"route add 10.2.0.0/24 dev {DEV}"):
+        seen = user.run("ip", *line.split())
+        ktap.eq(seen.returncode, 0, f"ip {line} ({seen.stderr})")
+    watch = user.spawn("tunctl", "-j", "monitor")
+
+    def listens():
+        path.ingress.ip("link set under0 mtu 1490", "link set under0 mtu 1500")
+        return "set" in watch.output()
+    ktap.wait_for(listens, "tunctl monitor listening")
+    path.narrow(1400)
+    ktap.defer(path.narrow, 1500)
+    user.run("ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1400", path.b.v4)
+    watch.wait_output('"event":"path".*\n')
+    breaks(path.r, "unreachable 198.51.100.1")
+    user.run("ping", "-c", "1", "-W", "1", path.b.v4)
+    watch.wait_output('"code":1,.*\n')
+    told = [json.loads(line) for line in watch.output().splitlines()]
+    errors = [event["error"] for event in told if event["event"] == "error"]
+    for error in errors:
+        ktap.holds(error, {"from": None, "peer": "198.51.100.1", "inner-source": "10.1.9.1"},
+                   "an error")
+    ktap.holds([event["path"] for event in told if event["event"] == "path"][0],
+               {**UNDERLAY, "mtu": 1400, "learned-mtu": 1400}, "the event of the path")
+    seen = json.loads(user.run("tunctl", "-j", "path", DEV).stdout)[0]["path"]
+    ktap.holds(seen, {**UNDERLAY, "mtu": 1400, "learned-mtu": 1400, "last-code": 1}, "tunctl path")
+    ktap.true(seen["errors"] >= len(errors), "errors are counted")
+    ktap.eq(json.loads(user.run("tunctl", "-j", "path").stdout)[0]["path"].keys(), seen.keys(),
+            "of all tunnels")
+    for command in (["path", DEV], ["explain", path.b.v4], ["-j", "explain", path.b.v4]):
+        text = user.run("tunctl", *command).stdout
+        ktap.true(text and not re.search(r"192\.0\.2\.254|under0", text),
+                  f"nothing of the underlay in tunctl {command[0]}: {text}")
+    text = user.run("tunctl", "path").stdout
+    for words in ("not for you to see", "a host of the underlay told an MTU of 1400",
+                  "from a host of the underlay"):
+        ktap.contains(text, words, "tunctl path")
+    # Root sees all of it, also from there.
+    seen = path.ingress.run("nsenter", "-t", user.pid, "-n", "tunctl", "-j", "path", DEV)
+    ktap.holds(json.loads(seen.stdout)[0]["path"], {
+        "link-name": "under0", "gateway": "192.0.2.254", "source": "192.0.2.1",
+        "learned-from": "192.0.2.254", "last-from": "192.0.2.254"}, "what root is told")
+
+
 # ---- a test that plays the peers ----
 
 class Host:

@@ -467,6 +467,28 @@ _DEV_FIELDS = [f"{way}_{name}" for way, names in (
 ) for name in names.split()]
 
 
+class UserNamespace:
+    """The root of a user namespace, who is nobody outside, and its netns."""
+
+    def __init__(self, ns):
+        self.host = ns
+        process = ns.spawn("unshare", "--user", "--map-root-user", "--net",
+                           "sh", "-c", "echo pid $$; exec sleep 1000")
+        self.pid = process.wait_output(r"pid (\d+)")[1]
+
+    def run(self, *argv, own_netns=True):
+        """In its own netns, or as the same user in the netns of the host."""
+        return self.host.run(*self._enter(own_netns), *argv)
+
+    def spawn(self, *argv):
+        """The same in the background, in its own netns."""
+        return self.host.spawn(*self._enter(True), *argv)
+
+    def _enter(self, own_netns):
+        return ("nsenter", "-t", self.pid, "-U", *(["-n"] if own_netns else []),
+                "--preserve-credentials")
+
+
 def _share_netns_dir():
     """As `ip netns add` does it, so that both see each other's namespaces."""
     os.makedirs(NETNS_DIR, exist_ok=True)

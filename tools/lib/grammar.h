@@ -14,6 +14,9 @@
 #define XG_LINE_MAX	160
 #define XG_COOKIE_MAX	8
 
+/* Printed for what is there and may not be seen */
+#define XG_HIDDEN	"hidden"
+
 /**
  * enum xg_type - what follows a word, and how it travels
  * @XG_NAME: one of the word's names

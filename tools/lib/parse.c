@@ -278,6 +278,10 @@ static int parse_cookie(struct xg_parse *p, const struct xg_word *word,
 
 	if (!find_name(word, arg)) {
 		len = read_cookie(arg, cookie);
+		if (!len && !strcmp(arg, XG_HIDDEN))
+			return wrong(p, arg,
+				     "%s is what is shown to those who may not see the %s: say what it is",
+				     arg, word->name);
 		if (!len)
 			return wrong_value(p, word, arg);
 	}

@@ -250,6 +250,11 @@ static void print_cookie(struct printer *pr, const struct xg_word *word)
 	const __u8 *cookie;
 	size_t i;
 
+	/* There are some, and who asks may not see them */
+	if (word->attr2 && pr->tb[XTUN_A_CONF_HIDDEN]) {
+		say_str(pr, word, XG_HIDDEN);
+		return;
+	}
 	if (!attr || !xa_len(attr) || xa_len(attr) > XG_COOKIE_MAX)
 		return;
 	cookie = xa_data(attr);

@@ -182,6 +182,7 @@ static const struct bad {
 	{ "lport 65536", "65536", "lport takes" },
 	{ "cookie 010203", "010203", "8 or 16 hexadecimal digits or none" },
 	{ "cookie 0x01020304", "0x01020304", "cookie takes" },
+	{ "cookie hidden", "hidden", "may not see the cookie: say what" },
 	{ "icookie 0102030405", "0102030405", "icookie takes" },
 	{ "ocookie 01020304050607080", "01020304050607080", "ocookie takes" },
 	{ "cookie 0102030g", "0102030g", "cookie takes" },

@@ -303,7 +303,7 @@ static enum icmp_kind last_kind(const struct story *s, struct finding *finding)
 static void say_last(struct finding *finding, const struct story *s)
 {
 	say(finding, "%s says %s (ICMP %llu/%llu), %llu s ago",
-	    path_addr(&s->path, XTUN_A_PATH_LAST_FROM).text,
+	    path_from(&s->path, XTUN_A_PATH_LAST_FROM).text,
 	    path_last_text(&s->path),
 	    path_num(&s->path, XTUN_A_PATH_LAST_TYPE),
 	    path_num(&s->path, XTUN_A_PATH_LAST_CODE),
@@ -474,7 +474,7 @@ static void say_mtu(struct finding *finding, const struct story *s,
 	    address_text(&s->peer).text, fits, mtu);
 	if (path_num(&s->path, XTUN_A_PATH_LEARNED_MTU) == mtu)
 		say(finding, ", told by %s %llu s ago",
-		    path_addr(&s->path, XTUN_A_PATH_LEARNED_FROM).text,
+		    path_from(&s->path, XTUN_A_PATH_LEARNED_FROM).text,
 		    path_num(&s->path, XTUN_A_PATH_LEARNED_AGO));
 	say(finding, ")");
 }

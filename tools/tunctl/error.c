@@ -108,7 +108,7 @@ void error_text(const struct tunnel *tun)
 	if (tb[XTUN_A_ERROR_LOST])
 		printf("(%llu errors before this one came too fast) ",
 		       field_num(tb, XTUN_A_ERROR_LOST));
-	printf("%s says %s", field_addr(tb, XTUN_A_ERROR_FROM).text,
+	printf("%s says %s", field_from(tb, XTUN_A_ERROR_FROM).text,
 	       icmp_text(peer.family, type, code));
 	if (tb[XTUN_A_ERROR_MTU])
 		printf(", MTU %llu", field_num(tb, XTUN_A_ERROR_MTU));

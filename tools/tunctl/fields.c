@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Attributes that are printed as they are, under the names of the spec. */
+#include <stdio.h>
+
 #include "fields.h"
 
 static void field_json(const struct field *field, const struct nlattr *attr,
@@ -71,4 +73,20 @@ struct address_text field_addr(const struct nlattr *const tb[], int attr)
 
 	address_read(&addr, tb[attr]);
 	return address_text(&addr);
+}
+
+/**
+ * field_from() - read who in the underlay has told something
+ * @tb: the attributes by type
+ * @attr: which
+ *
+ * Return: an address as text; words where the kernel does not say it.
+ */
+struct address_text field_from(const struct nlattr *const tb[], int attr)
+{
+	struct address_text from = field_addr(tb, attr);
+
+	if (!from.text[0])
+		snprintf(from.text, sizeof(from.text), "a host of the underlay");
+	return from;
 }

@@ -36,5 +36,6 @@ void fields_json(const struct field *fields, const struct nlattr *const tb[],
 		 struct json *js);
 unsigned long long field_num(const struct nlattr *const tb[], int attr);
 struct address_text field_addr(const struct nlattr *const tb[], int attr);
+struct address_text field_from(const struct nlattr *const tb[], int attr);
 
 #endif

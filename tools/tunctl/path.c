@@ -65,6 +65,18 @@ struct address_text path_addr(const struct path *path, int attr)
 }
 
 /**
+ * path_from() - who has told something of a path
+ * @path: the path
+ * @attr: which attribute says it
+ *
+ * Return: an address as text; words where that may not be seen.
+ */
+struct address_text path_from(const struct path *path, int attr)
+{
+	return field_from(path->tb, attr);
+}
+
+/**
  * path_parse() - read a path
  * @path: the path, good as long as the message is
  * @tun: the tunnel that the message is about
@@ -139,8 +151,10 @@ static void route_text(const struct path *path)
 		       strerror(path_num(path, XTUN_A_PATH_ERROR)));
 	else if (path->tb[XTUN_A_PATH_LOOP])
 		fputs("into the tunnel itself", stdout);
+	else if (!dev)
+		fputs("there is one, not for you to see", stdout);
 	else
-		printf("dev %s%s%s src %s", dev ? dev : "?",
+		printf("dev %s%s%s src %s", dev,
 		       gateway.text[0] ? " via " : "", gateway.text,
 		       path_addr(path, XTUN_A_PATH_SOURCE).text);
 	if (path->foreign)
@@ -167,7 +181,7 @@ static void learned_text(const struct path *path)
 	unsigned long long mtu = path_num(path, XTUN_A_PATH_LEARNED_MTU);
 
 	printf("%s told an MTU of %llu, %llu s ago",
-	       path_addr(path, XTUN_A_PATH_LEARNED_FROM).text, mtu,
+	       path_from(path, XTUN_A_PATH_LEARNED_FROM).text, mtu,
 	       path_num(path, XTUN_A_PATH_LEARNED_AGO));
 	if (mtu != path_num(path, XTUN_A_PATH_MTU))
 		fputs("; it is not in force", stdout);
@@ -187,7 +201,7 @@ static void errors_text(const struct path *path)
 	       path_num(path, XTUN_A_PATH_LAST_AGO), last,
 	       path_num(path, XTUN_A_PATH_LAST_TYPE),
 	       path_num(path, XTUN_A_PATH_LAST_CODE),
-	       path_addr(path, XTUN_A_PATH_LAST_FROM).text);
+	       path_from(path, XTUN_A_PATH_LAST_FROM).text);
 	if (last_mended(path))
 		printf("; mended: %s", past_text(PAST_MENDED));
 }

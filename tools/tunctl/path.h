@@ -29,6 +29,7 @@ void path_mtu_text(const struct path *path);
 void path_json(const struct path *path, struct json *js);
 unsigned long long path_num(const struct path *path, int attr);
 struct address_text path_addr(const struct path *path, int attr);
+struct address_text path_from(const struct path *path, int attr);
 const char *path_last_text(const struct path *path);
 enum past path_last_past(const struct path *path);
 const char *path_answer(const struct path *path);
