@@ -638,9 +638,11 @@ static void xtun_back_end(struct xtun_back *b, enum xtun_reason outcome,
 static bool xtun_back_told(const struct xtun_back *b)
 {
 	const struct xtun_pcpu *pcpu = this_cpu_ptr(b->cx.tun->pcpu);
+	const struct xtun_refused *refused;
 
-	return pcpu->refused && pcpu->refused == b->quote.ident &&
-	       time_before(jiffies, pcpu->refused_time + HZ) &&
+	refused = &pcpu->refused[b->quote.ident % XTUN_REFUSED];
+	return refused->ident && refused->ident == b->quote.ident &&
+	       (u32)jiffies - refused->time < HZ &&
 	       xtun_route_is_own(b->skb, b->match.family, &b->from);
 }
 

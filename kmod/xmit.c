@@ -551,6 +551,17 @@ static int xtun_tx_send(struct xtun_cx *cx)
 	return err;
 }
 
+/* The filter may make an error of its own: then the sender knows already. */
+static void xtun_refused_note(const struct xtun_cx *cx)
+{
+	struct xtun_pcpu *pcpu = this_cpu_ptr(cx->tun->pcpu);
+
+	pcpu->refused[cx->ident % XTUN_REFUSED] = (struct xtun_refused) {
+		.ident = cx->ident,
+		.time = jiffies,
+	};
+}
+
 /*
  * A filter may refuse the outer packet. Then the inner one is gone, and its sender
  * can be told only by what was kept of it.
@@ -565,8 +576,7 @@ static noinline int xtun_tx_send_kept(struct xtun_cx *cx)
 		len = 0;
 	err = xtun_tx_send(cx);
 	if (err == -EPERM && len) {
-		__this_cpu_write(cx->tun->pcpu->refused, cx->ident);
-		__this_cpu_write(cx->tun->pcpu->refused_time, jiffies);
+		xtun_refused_note(cx);
 		xtun_tell_kept(cx, kept, len, XTUN_KIND_PROHIBITED);
 	}
 	return err;

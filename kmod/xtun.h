@@ -328,22 +328,33 @@ struct xtun_alive {
 	unsigned long sent;
 };
 
+/* So many packets that filters have refused are known on each CPU; a power of 2. */
+#define XTUN_REFUSED		8
+
+/**
+ * struct xtun_refused - a packet that a filter has refused
+ * @ident: its identification, as in struct xtun_cx, or 0
+ * @time: when, in jiffies
+ */
+struct xtun_refused {
+	u32 ident;
+	u32 time;
+};
+
 /**
  * struct xtun_pcpu - what a tunnel keeps for each CPU
  * @syncp: for @drops on 32 bits
  * @drops: packets not delivered, by reason
  * @noted: jiffy in which it last put a packet into the memory
- * @refused: identification of the last packet that a filter refused here and whose
- *	sender was told, as in struct xtun_cx
- * @refused_time: when, in jiffies
+ * @refused: the last packets that a filter refused here and whose senders were told,
+ *	each in the place of its identification
  * @alive: the last packets that it took and sent
  */
 struct xtun_pcpu {
 	struct u64_stats_sync syncp;
 	u64_stats_t drops[XTUN_REASONS];
 	unsigned int noted;
-	u32 refused;
-	unsigned long refused_time;
+	struct xtun_refused refused[XTUN_REFUSED];
 	struct xtun_alive alive;
 };
 
