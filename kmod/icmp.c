@@ -637,13 +637,17 @@ static void xtun_back_end(struct xtun_back *b, enum xtun_reason outcome,
  */
 static bool xtun_back_told(const struct xtun_back *b)
 {
-	const struct xtun_pcpu *pcpu = this_cpu_ptr(b->cx.tun->pcpu);
-	const struct xtun_refused *refused;
+	const struct xtun_refused *refused = this_cpu_ptr(b->cx.tun->pcpu)->refused;
+	int i;
 
-	refused = &pcpu->refused[b->quote.ident % XTUN_REFUSED];
-	return refused->ident && refused->ident == b->quote.ident &&
-	       (u32)jiffies - refused->time < HZ &&
-	       xtun_route_is_own(b->skb, b->match.family, &b->from);
+	if (!xtun_route_is_own(b->skb, b->match.family, &b->from))
+		return false;
+	for (i = 0; i < XTUN_REFUSED; i++) {
+		if (refused[i].ident && refused[i].ident == b->quote.ident &&
+		    (u32)jiffies - refused[i].time < HZ)
+			return true;
+	}
+	return false;
 }
 
 static enum xtun_reason xtun_back_relay(struct xtun_back *b, u32 mtu)

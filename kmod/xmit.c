@@ -556,7 +556,7 @@ static void xtun_refused_note(const struct xtun_cx *cx)
 {
 	struct xtun_pcpu *pcpu = this_cpu_ptr(cx->tun->pcpu);
 
-	pcpu->refused[cx->ident % XTUN_REFUSED] = (struct xtun_refused) {
+	pcpu->refused[pcpu->n_refused++ % XTUN_REFUSED] = (struct xtun_refused) {
 		.ident = cx->ident,
 		.time = jiffies,
 	};

@@ -328,8 +328,8 @@ struct xtun_alive {
 	unsigned long sent;
 };
 
-/* So many packets that filters have refused are known on each CPU; a power of 2. */
-#define XTUN_REFUSED		8
+/* So many packets that filters have refused are known on each CPU. */
+#define XTUN_REFUSED		16
 
 /**
  * struct xtun_refused - a packet that a filter has refused
@@ -346,8 +346,8 @@ struct xtun_refused {
  * @syncp: for @drops on 32 bits
  * @drops: packets not delivered, by reason
  * @noted: jiffy in which it last put a packet into the memory
- * @refused: the last packets that a filter refused here and whose senders were told,
- *	each in the place of its identification
+ * @refused: the last packets that a filter refused here and whose senders were told
+ * @n_refused: how many there have been, in @refused modulo its length
  * @alive: the last packets that it took and sent
  */
 struct xtun_pcpu {
@@ -355,6 +355,7 @@ struct xtun_pcpu {
 	u64_stats_t drops[XTUN_REASONS];
 	unsigned int noted;
 	struct xtun_refused refused[XTUN_REFUSED];
+	unsigned int n_refused;
 	struct xtun_alive alive;
 };
 
