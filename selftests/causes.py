@@ -704,7 +704,7 @@ def in_tree(lab, words, family, inner, name):
         seen = ktap.wait_for(is_told, "an error")
     if name == "a narrow link":
         ktap.eq(seen, errno.EMSGSIZE, "errno")
-        ktap.eq(lab.ingress.peer_mtu(peer), trouble.NARROW, "path MTU")
+        ktap.eq(lab.ingress.path_mtu(peer), trouble.NARROW, "path MTU")
     else:
         ktap.one_of(seen, (errno.EHOSTUNREACH, errno.ENETUNREACH), "errno")
 
