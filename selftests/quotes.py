@@ -628,13 +628,39 @@ SEGMENT, COUNT = 1000, 5
 NEEDS_CSUM, GSO = 1, {"v4": 1, "v6": 4}     # of struct virtio_net_hdr
 
 
+IP_TRANSPARENT = {"v4": (socket.IPPROTO_IP, 19), "v6": (socket.IPPROTO_IPV6, 75)}
+UDP_SEGMENT = 103
+
+
 def segments(bench, tunnel, sender):
-    """One large TCP packet goes into the tunnel; what its path gets."""
+    """One large packet goes into the tunnel; what its path gets."""
+    data = random.Random(3).randbytes(SEGMENT * COUNT)
+    return (of_a_frame if tunnel.eth else of_a_datagram)(bench, tunnel, sender, data)
+
+
+def of_a_datagram(bench, tunnel, sender, data):
+    """Many datagrams in one, of a socket that has the address of the sender."""
+    kind, bridged = errors.SENDERS[sender]
+    dst = bench.network(tunnel, kind) + "2"
+    sock = tunnel.ns.socket(net.family_of(dst), socket.SOCK_DGRAM)
+    sock.setsockopt(*IP_TRANSPARENT[kind], 1)
+    sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, SEGMENT)
+    sock.bind((bench.lan.address(kind), 40000))
+    bench.bed.peer.drain()
+    sock.sendto(data, (dst, 80))
+    sock.close()
+    outer = [bench.bed.peer.recv(tunnel.is_mine, "a segment") for _ in range(COUNT)]
+    overhead = len(outer[0]) - (pkt.IP_LEN[kind] + 8 + SEGMENT)
+    return [errors.Sent(bench, tunnel, packet[overhead:], packet, bridged) for packet in outer]
+
+
+def of_a_frame(bench, tunnel, sender, data):
+    """A TCP packet that a guest of this host would have left to segment."""
     kind, _ = errors.SENDERS[sender]
     ends = bench.lan.address(kind), bench.network(tunnel, kind) + "2"
     inner, bridged = bench.inner(tunnel, sender, pkt.ip(
         kind, *ends, pkt.TCP(sport=40000, dport=80, flags="A", chksum=0) /
-        random.Random(3).randbytes(SEGMENT * COUNT), **({"flags": "DF"} if kind == "v4" else {})))
+        data, **({"flags": "DF"} if kind == "v4" else {})))
     body, link = errors.split(tunnel, inner)
     start = len(link) + pkt.IP_LEN[kind]
     ends = body[12:20] if kind == "v4" else body[8:40]
