@@ -3,8 +3,9 @@
 ## make                  build the module for the running kernel, and the tools
 ## make KDIR=FOLDER      build it for the kernel whose headers are there
 ## make modules, tools   only the one or the other
-## make install          install both (DESTDIR, PREFIX), and make uninstall
+## make install          install both (DESTDIR, PREFIX)
 ## make dkms             have DKMS build the module for every kernel, now and later
+## make uninstall        remove what these two have installed, for every kernel
 ## make demo             see it work, in a virtual machine
 ## make test             all tests, in virtual machines with kernels 6.1, 6.12 and 7.3
 ##      T="wire vxlan"   only these tests
@@ -30,6 +31,9 @@ J ?=
 SEED ?=
 V ?=
 
+# A root that su has made may not have these, and depmod and dkms are there.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 TOOLS = $(MAKE) -C tools O=$(CURDIR)/build/tools VERSION=$(VERSION) PREFIX=$(PREFIX)
 MODULE = $(MAKE) -C $(KDIR) M=$(CURDIR)/kmod
 VM := selftests/vm
@@ -41,7 +45,7 @@ modules: have-headers
 	$(MODULE) modules
 
 have-headers:
-	@test -e $(KDIR)/Makefile || { \
+	@test -e $(KDIR)/Makefile && test -e $(KDIR)/$(UTSRELEASE) || { \
 		echo "No kernel headers in $(KDIR)."; \
 		echo "Install those of your kernel (Debian: linux-headers-$$(uname -r))"; \
 		echo "or name a folder that has some: make KDIR=FOLDER"; \
@@ -56,32 +60,32 @@ tools:
 UNSIGNED = $(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=)
 
 install: modules tools
-	$(MODULE) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra $(UNSIGNED) \
-		modules_install
+	$(MODULE) KERNELRELEASE=$(release) INSTALL_MOD_PATH=$(DESTDIR) \
+		INSTALL_MOD_DIR=extra INSTALL_MOD_STRIP=1 $(UNSIGNED) modules_install
 	$(if $(DESTDIR),,depmod $(release))
 	$(TOOLS) install
 
-uninstall: have-headers
-	$(RM) $(DESTDIR)/lib/modules/$(release)/extra/xtun.ko*
-	$(if $(DESTDIR),,depmod $(release))
+# What the kernel calls itself. With Debian's headers of 6.1, "make kernelrelease" and
+# include/config/kernel.release give another name.
+UTSRELEASE := include/generated/utsrelease.h
+release = $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/$(UTSRELEASE))
+
+# It looks for what was installed, and so needs no headers. DKMS goes first: it puts
+# back what it found in "extra" when it came.
+uninstall:
+	$(if $(DESTDIR),,scripts/dkms.sh remove)
+	@for folder in $(DESTDIR)/lib/modules/*/extra; do \
+		ls "$$folder"/xtun.ko* >/dev/null 2>&1 || continue; \
+		echo "removing the module from $$folder"; \
+		$(RM) "$$folder"/xtun.ko* && \
+		rmdir --ignore-fail-on-non-empty "$$folder" || exit 1; \
+		tree=$${folder%/extra}; \
+		test -n "$(DESTDIR)" || depmod "$${tree##*/}" || exit 1; \
+	done
 	$(TOOLS) uninstall
 
-release = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
-
-# DKMS builds from its own copy of the sources.
-DKMS_SOURCE = /usr/src/xtun-$(VERSION)
-
-dkms:
-	@command -v dkms >/dev/null || { \
-		echo "There is no dkms here. Debian: apt install dkms" >&2; exit 1; }
-	install -d $(DKMS_SOURCE)
-	cp -r kmod uapi COPYING $(DKMS_SOURCE)/
-	sed 's/#MODULE_VERSION#/$(VERSION)/' dkms.conf >$(DKMS_SOURCE)/dkms.conf
-	if dkms status xtun/$(VERSION) | grep -q .; then \
-		dkms remove -m xtun -v $(VERSION) --all; fi
-	dkms add -m xtun -v $(VERSION)
-	dkms build -m xtun -v $(VERSION)
-	dkms install -m xtun -v $(VERSION)
+dkms: have-headers
+	scripts/dkms.sh install $(VERSION) $(release)
 
 demo:
 	$(VM)/build.sh 6.1

@@ -13,6 +13,7 @@
 #	source		checkpatch, kernel-doc and ynl, from the kernel's source
 #	openvswitch	Open vSwitch, a peer for a test
 #	bird		BIRD, a routing daemon for another
+#	dkms		DKMS, for the test that installs the module
 # Without WHAT: all of them but debug.  What is there already is not touched, so that a
 # second run does nothing and needs no network.
 
@@ -31,6 +32,8 @@ PACKAGES_TEST="iproute2 iputils-ping iputils-tracepath ethtool nftables
 # What is unpacked where modules are built for a kernel that is too new for this machine.
 PACKAGES_ROOT="gcc-14 make bash dash coreutils diffutils findutils gawk grep sed tar perl-base
 	debianutils hostname base-files kmod pahole libelf1t64 libssl3t64 zlib1g"
+# What "make install" and "make dkms" need beside that.  Here all but dkms is installed.
+PACKAGES_ROOT_INSTALL="dkms xz-utils libmnl-dev libmnl0 libc6-dev linux-libc-dev"
 PACKAGES_LINT="sparse shellcheck python3-pyflakes python3-jsonschema man-db"
 
 STAGE=
@@ -229,7 +232,11 @@ prepare_kernel()
 		apt_unpack
 		put_kernel "$k"
 	fi
-	builds_here "$k" || prepare_root
+	builds_here "$k" || {
+		prepare_root
+		# shellcheck disable=SC2086 # a list of words
+		prepare_dkms trixie $PACKAGES_ROOT_INSTALL
+	}
 }
 
 # The kernel unpacked in ./root, in its place.
@@ -358,12 +365,39 @@ prepare_bird()
 	mv -T "$STAGE/bird/root" "$dir"
 }
 
+# prepare_dkms RELEASE PACKAGE...: unpacked and not installed: it would build modules for
+# every kernel that comes to this machine.  The virtual machine puts it in its place.
+prepare_dkms()
+{
+	local release=$1 dir=$CACHE/dkms/$1
+	shift
+
+	[ ! -e "$dir" ] || return 0
+	require_cache_space 100
+	apt_lists "$release"
+	say "DKMS of $release into $dir"
+	mkdir "$STAGE/dkms.$release"
+	cd "$STAGE/dkms.$release"
+	apt_fetch "$release" "$@"
+	apt_unpack
+	rm -rf root/usr/share/{doc,man,locale}
+	cd "$TOP"
+	mkdir -p "$(dirname "$dir")"
+	mv -T "$STAGE/dkms.$release/root" "$dir"
+}
+
+prepare_own_dkms()
+{
+	require_debian "DKMS"
+	prepare_dkms "$(own_release)" dkms
+}
+
 main()
 {
 	local what
 
 	# shellcheck disable=SC2086 # a list of words
-	[ $# -gt 0 ] || set -- packages $KERNELS source openvswitch bird
+	[ $# -gt 0 ] || set -- packages $KERNELS source openvswitch bird dkms
 	mkdir -p "$CACHE"
 	trap cleanup EXIT
 	trap 'say "$(basename "$0"): line $LINENO failed"' ERR
@@ -382,6 +416,7 @@ main()
 		source)		prepare_source ;;
 		openvswitch)	prepare_openvswitch ;;
 		bird)		prepare_bird ;;
+		dkms)		prepare_own_dkms ;;
 		*)		die "no such thing to prepare: $what" ;;
 		esac
 	done

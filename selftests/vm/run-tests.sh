@@ -86,8 +86,8 @@ main()
 	parse_options "$@"
 	choose_tests
 	# source: netlink.py speaks to the module with the kernel's own client.
-	# openvswitch: openvswitch.py has it for a peer; bird: routing.py.
-	"$VM_DIR/prepare.sh" packages source openvswitch bird || exit 1
+	# openvswitch: openvswitch.py has it for a peer; bird: routing.py; dkms: install.py.
+	"$VM_DIR/prepare.sh" packages source openvswitch bird dkms || exit 1
 	say "a shell in such a machine: make shell K=${WANTED[0]}"
 	exec /usr/bin/python3 "$VM_DIR/run_tests.py" --cache "$CACHE" --kernels "${WANTED[@]}" \
 		--tests "${TESTS[@]}" --limit $((LIMIT - SECONDS)) --seed "$SEED" "${OPTIONS[@]}"
