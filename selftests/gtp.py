@@ -716,7 +716,10 @@ def limited(test, family, what):
 def told(tunnel):
     """Whether the sender of a packet is told of an error that holds."""
     before = tunnel.ns.counters(tunnel.dev)["err-again"]
-    tunnel.out(pkt.inner("v4"))
+    inner = pkt.inner("v4")
+    tunnel.peer.drain()
+    tunnel.route(inner)
+    tunnel.next()
     return tunnel.ns.counters(tunnel.dev)["err-again"] - before
 
 

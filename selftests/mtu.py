@@ -111,6 +111,7 @@ class Flow:
     """
 
     def __init__(self, src, dst, address, offenders=None):
+        self.src = src
         self._receiver = traffic.udp(dst, address)
         self._sender = traffic.udp(src, family=net.family_of(address))
         self._v4 = self._sender.family == socket.AF_INET
@@ -443,10 +444,12 @@ def narrow(lab, words, family, kind):
     if "bridged" in kind:
         # The underlay's own MTU is news to them.
         flows[0].told(1500, 1500 - headers)
-    ktap.eq(path.ingress.peer_mtu(remote), 1500, "path MTU before")
+    # Where the device is, who may see it looks.
+    home = flows[0].src if kind == "moved" else path.ingress
+    ktap.eq(home.peer_mtu(remote), 1500, "path MTU before")
     flows[0].send(1500 - headers)
-    ktap.wait_for(lambda: path.ingress.peer_mtu(remote) < 1500, "a path MTU", 20)
-    ktap.eq(path.ingress.peer_mtu(remote), NARROW, "path MTU")
+    ktap.wait_for(lambda: home.peer_mtu(remote) < 1500, "a path MTU", 20)
+    ktap.eq(home.peer_mtu(remote), NARROW, "path MTU")
     for flow in flows:
         flow.told(1500 - headers, NARROW - headers)
         flow.refused(NARROW - headers + 1)
@@ -502,7 +505,7 @@ def deaf(lab, words, family, where):
              for address in ("10.9.0.2", "fd00:9::2")]
     for bulk in bulks:
         bulk.finish(120)
-    ktap.eq(path.ingress.peer_mtu(getattr(path.egress, family)), NARROW, "path MTU")
+    ktap.eq(src.peer_mtu(getattr(path.egress, family)), NARROW, "path MTU")
 
 
 # ---- IPv4 without DF ----

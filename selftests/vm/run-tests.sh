@@ -6,8 +6,8 @@
 #
 # usage: run-tests.sh [-K KERNEL]... [-T TEST]... [-j N] [-s SEED] [-t SECONDS] [-v]
 #	-K	6.1, 6.12, 7.3 or debug; without it all but debug
-#	-T	one test of TEST_PROGS in selftests/Makefile, as ttl or ttl.py;
-#		without it all of them
+#	-T	one test of selftests/Makefile, as ttl or ttl.py; without it all of
+#		TEST_PROGS
 #	-j	so many machines at a time; without it three for two processors, as
 #		far as there is memory and disk space
 #	-s	what tests choose by chance, they choose by this number (1)
@@ -59,21 +59,27 @@ parse_options()
 	[ ${#WANTED[@]} -gt 0 ] || WANTED=($KERNELS)
 }
 
+# list_tests VARIABLE: of selftests/Makefile, without make, which a fresh machine does
+# not have yet.
+list_tests()
+{
+	sed -n "/^$1 :=/,/[^\\\\]\$/s/^\t\([a-z0-9]*\.py\).*/\1/p" "$TOP/selftests/Makefile"
+}
+
 # Replaces what the user named by what is listed in selftests/Makefile.
 choose_tests()
 {
-	local -a listed chosen=()
+	local -a listed others chosen=()
 	local name test found
 
-	# Without make, which a fresh machine does not have yet.
-	mapfile -t listed < <(sed -n '/^TEST_PROGS :=/,/[^\\]$/s/^\t\([a-z0-9]*\.py\).*/\1/p' \
-		"$TOP/selftests/Makefile")
+	mapfile -t listed < <(list_tests TEST_PROGS)
+	mapfile -t others < <(list_tests TEST_PROGS_EXTENDED)
 	for name in "${TESTS[@]}"; do
 		found=
-		for test in "${listed[@]}"; do
+		for test in "${listed[@]}" "${others[@]}"; do
 			[ "$name" != "$test" ] && [ "$name" != "${test%.*}" ] || found=$test
 		done
-		[ -n "$found" ] || die "no test '$name'; there are: ${listed[*]%.*}"
+		[ -n "$found" ] || die "no test '$name'; there are: ${listed[*]%.*} ${others[*]%.*}"
 		chosen+=("$found")
 	done
 	[ ${#TESTS[@]} -gt 0 ] || chosen=("${listed[@]}")
@@ -83,11 +89,14 @@ choose_tests()
 
 main()
 {
+	local more=
+
 	parse_options "$@"
 	choose_tests
 	# source: netlink.py speaks to the module with the kernel's own client.
 	# openvswitch: openvswitch.py has it for a peer; bird: routing.py; dkms: install.py.
-	"$VM_DIR/prepare.sh" packages source openvswitch bird dkms || exit 1
+	[[ " ${TESTS[*]} " != *" install.py "* ]] || more=dkms
+	"$VM_DIR/prepare.sh" packages source openvswitch bird $more || exit 1
 	say "a shell in such a machine: make shell K=${WANTED[0]}"
 	exec /usr/bin/python3 "$VM_DIR/run_tests.py" --cache "$CACHE" --kernels "${WANTED[@]}" \
 		--tests "${TESTS[@]}" --limit $((LIMIT - SECONDS)) --seed "$SEED" "${OPTIONS[@]}"
