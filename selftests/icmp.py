@@ -197,7 +197,9 @@ def good_sign(bench, family):
 
     def told():
         before = tunnel.ns.counters(tunnel.dev)["err-again"]
-        tunnel.out(pkt.inner("v4"))
+        tunnel.peer.drain()
+        tunnel.route(pkt.inner("v4"))
+        tunnel.next()
         return tunnel.ns.counters(tunnel.dev)["err-again"] - before
     # Too short to tell the sender of this one.
     tunnel.peer.send(errors.unreachable(one, one.outer[:start + ECHO + OURS + 4]))

@@ -186,8 +186,7 @@ def follows(lab, words, family):
     data = bytes(1500 - pkt.IP_LEN[family] - KINDS[words][1] - 28)
     sent = tunnel.out(pkt.inner("eth-v4" if tunnel.eth else "v4", data=data))
     tunnel.peer.send(too_big(tunnel, sent, NARROW))
-    get = f"route get {tunnel.remote}"
-    ktap.wait_for(lambda: f"mtu {NARROW}" in tunnel.ns.ip(get), "a path MTU", 20)
+    ktap.wait_for(lambda: tunnel.ns.peer_mtu(tunnel.remote) == NARROW, "a path MTU", 20)
     ask_a_lot(tunnel, fits(words, family, NARROW), "after")
 
 

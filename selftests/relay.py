@@ -340,17 +340,6 @@ def redirect_mark(bench, family, words):
     redirected(bench, tunnel, "table 100")
 
 
-@ktap.table("a redirect corrects the tunnel's route, not that of a TOS it inherits, {1} over {0}", [
-    (family, words) for family in FAMILIES for words in ("encap ip", ALL)])
-def redirect_tos(bench, family, words):
-    tunnel = bench.tunnel(f"{words} tos inherit", family)
-    net.rule(tunnel.ns, family, "tos 0x10 table 100")
-    aside = f"{tunnel.remote} via {bench.bed.peer.address(family)} dev under0 table 100"
-    tunnel.ns.ip(f"route add {aside}")
-    ktap.defer(tunnel.ns.ip, f"route del {aside}")
-    redirected(bench, tunnel, "", tos=0x10)
-
-
 def redirected(bench, tunnel, table, **words):
     """The gateway in this table is replaced by another."""
     first, other, mac = GATEWAYS[tunnel.family]
