@@ -63,7 +63,9 @@ static void xtun_mtu_follow_paths(struct xtun_dev *tun)
 	struct xtun_path path;
 	int err;
 
-	if (!conf->ops || !(READ_ONCE(tun->watch) & XTUN_WATCH_PATH))
+	/* Of packets that bring marks of their own nobody knows the route here. */
+	if (!conf->ops || !(READ_ONCE(tun->watch) & XTUN_WATCH_PATH) ||
+	    conf->p.fwmark_from == XTUN_MARK_FROM_PACKET)
 		return;
 	while (xtun_peer_after(tun, serial, &peer)) {
 		err = xtun_route_path(conf, conf->p.fwmark, &peer.addr,
