@@ -15,8 +15,13 @@
 
 #include "xtun.h"
 
-/* At most: whether it was routed, two IPv6 addresses, protocol, ports. */
-#define XTUN_FLOW_WORDS		11
+/* At most: two IPv6 addresses, protocol, ports. */
+#define XTUN_FLOW_WORDS		10
+
+/* What differs in the tag of a packet that was not routed: a bit in each of the
+ * fields that are made of it, the source port, the flow label, the identification.
+ */
+#define XTUN_FLOW_STRAY		0x40044000
 
 struct xtun_flow {
 	u32 words[XTUN_FLOW_WORDS];
@@ -122,18 +127,21 @@ static void xtun_flow_fill(struct xtun_flow *flow, const struct sk_buff *skb,
  * numbers of their own, so that their identifications tell them apart.
  *
  * A packet that was not routed into the tunnel has another tag than one of the
- * same flow that was: so an error about it is known for what it is.
+ * same flow that was: so an error about it is known for what it is. Who knows the
+ * one knows the other, and could have seen either.
  *
  * Context: RCU.
  * Return: the tag.
  */
 struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx)
 {
-	struct xtun_flow flow = { .words = { cx->routed }, .n = 1 };
+	struct xtun_flow flow = {};
 	u16 seq = 0;
 	u32 hash;
 
 	xtun_flow_fill(&flow, cx->skb, cx->proto, cx->l3_off, &seq);
 	hash = hsiphash(flow.words, flow.n * sizeof(u32), &cx->tun->secret);
+	if (unlikely(!cx->routed))
+		hash ^= XTUN_FLOW_STRAY;
 	return (struct xtun_tag){ .flow = hash, .id = hash + seq };
 }

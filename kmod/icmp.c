@@ -558,7 +558,8 @@ static bool xtun_back_identified(const struct xtun_back *b,
 			 ntohl(IPV6_FLOWLABEL_MASK));
 	if (!b->quote.df)
 		return xtun_back_fragmentable(b);
-	segs = xtun_back_single(b) ? 1 : xtun_back_segs(b, conf->tun);
+	segs = !b->cx.routed || xtun_back_single(b) ?
+	       1 : xtun_back_segs(b, conf->tun);
 	return xtun_route_df(&b->cx) && (u16)(b->quote.ident - tag->id) < segs;
 }
 
