@@ -54,27 +54,6 @@ static void xtun_mtu_watch(struct xtun_net *xn)
 		xtun_mtu_queue(xn, XTUN_MTU_RETRY);
 }
 
-/* What errors have told of a path holds as long as packets take that one. */
-static void xtun_mtu_follow_paths(struct xtun_dev *tun)
-{
-	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
-	u64 serial = U64_MAX;
-	struct xtun_peer peer;
-	struct xtun_path path;
-	int err;
-
-	/* Of packets that bring marks of their own nobody knows the route here. */
-	if (!conf->ops || !(READ_ONCE(tun->watch) & XTUN_WATCH_PATH) ||
-	    conf->p.fwmark_from == XTUN_MARK_FROM_PACKET)
-		return;
-	while (xtun_peer_after(tun, serial, &peer)) {
-		err = xtun_route_path(conf, conf->p.fwmark, &peer.addr,
-				      &path);
-		xtun_peer_moved(tun, &peer.addr, err ? NULL : &path.hop);
-		serial = peer.serial;
-	}
-}
-
 static void xtun_mtu_unwatch(struct xtun_net *xn)
 {
 	if (xn->nexthops_watched)
@@ -103,14 +82,16 @@ static void xtun_mtu_work(struct work_struct *work)
 	rtnl_lock();
 	list_for_each_entry(tun, &xn->tunnels, list) {
 		xtun_underlay_follow(tun);
-		xtun_mtu_follow_paths(tun);
 		if (xtun_mtu_follow(tun))
 			xtun_notify(tun, XTUN_CMD_SET_NTF);
 	}
 	rtnl_unlock();
 }
 
-/* What a route leads to, of which an event tells that it comes, goes or changes. */
+/*
+ * What a route leads to, of which an event tells that it comes, goes or changes. A
+ * rule may lead anything elsewhere.
+ */
 static bool xtun_fib_prefix(unsigned long event,
 			    const struct fib_notifier_info *info,
 			    struct xtun_prefix *prefix)
@@ -119,6 +100,10 @@ static bool xtun_fib_prefix(unsigned long event,
 	const struct fib_entry_notifier_info *info4;
 	union nf_inet_addr addr = {};
 
+	if (event == FIB_EVENT_RULE_ADD || event == FIB_EVENT_RULE_DEL) {
+		xtun_prefix_fill(prefix, info->family, &addr, 0);
+		return true;
+	}
 	if (event != FIB_EVENT_ENTRY_REPLACE &&
 	    event != FIB_EVENT_ENTRY_APPEND && event != FIB_EVENT_ENTRY_DEL)
 		return false;
@@ -171,7 +156,16 @@ static int xtun_fib_event(struct notifier_block *nb, unsigned long event,
 static int xtun_nexthop_event(struct notifier_block *nb, unsigned long event,
 			      void *info)
 {
-	xtun_mtu_later(container_of(nb, struct xtun_net, nexthop_nb));
+	struct xtun_net *xn = container_of(nb, struct xtun_net, nexthop_nb);
+	const union nf_inet_addr any = {};
+	struct xtun_prefix prefix;
+
+	/* Whose routes use it is not told. */
+	xtun_prefix_fill(&prefix, AF_INET, &any, 0);
+	xtun_mtu_forget(xn, &prefix);
+	xtun_prefix_fill(&prefix, AF_INET6, &any, 0);
+	xtun_mtu_forget(xn, &prefix);
+	xtun_mtu_later(xn);
 	return NOTIFY_DONE;
 }
 

@@ -174,13 +174,12 @@ static void xtun_peer_watch_path(struct xtun_dev *tun)
  * @from: who told it
  * @mtu: bytes of outer packet, no more than what is in force
  * @expires: jiffies for which it holds
- * @hop: where packets to the peer go, as long as it holds
  *
  * Context: BH disabled.
  */
 void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		   const union nf_inet_addr *from, u32 mtu,
-		   unsigned long expires, const struct xtun_hop *hop)
+		   unsigned long expires)
 {
 	struct xtun_peer *peer;
 
@@ -189,7 +188,6 @@ void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 	if (peer) {
 		peer->mtu_from = *from;
 		peer->mtu_time = jiffies;
-		peer->hop = *hop;
 		WRITE_ONCE(peer->mtu, mtu);
 		WRITE_ONCE(peer->mtu_genid, fnhe_genid(tun->net));
 		WRITE_ONCE(peer->mtu_until, jiffies + expires);
@@ -244,34 +242,6 @@ void xtun_peer_rerouted(struct xtun_dev *tun, u8 family,
 		if (xtun_prefix_has(prefix, family, &peer->addr))
 			WRITE_ONCE(peer->mtu_holds, false);
 	}
-	xtun_peer_watch_path(tun);
-	spin_unlock_bh(&tun->peers_lock);
-}
-
-static bool xtun_same_hop(const struct xtun_hop *one,
-			  const struct xtun_hop *other)
-{
-	return one->link == other->link && one->family == other->family &&
-	       nf_inet_addr_cmp(&one->gateway, &other->gateway);
-}
-
-/**
- * xtun_peer_moved() - see whether what is known of a path is about this route
- * @tun: the tunnel
- * @addr: the peer
- * @hop: where packets to it go now, or NULL for nowhere
- *
- * Context: BH enabled, does not sleep.
- */
-void xtun_peer_moved(struct xtun_dev *tun, const union nf_inet_addr *addr,
-		     const struct xtun_hop *hop)
-{
-	struct xtun_peer *peer;
-
-	spin_lock_bh(&tun->peers_lock);
-	peer = xtun_peer_find(tun, addr);
-	if (peer && peer->mtu_holds && (!hop || !xtun_same_hop(&peer->hop, hop)))
-		WRITE_ONCE(peer->mtu_holds, false);
 	xtun_peer_watch_path(tun);
 	spin_unlock_bh(&tun->peers_lock);
 }

@@ -482,8 +482,8 @@ static bool xtun_dst_locked(const struct dst_entry *dst)
  * @from: who says so
  * @mtu: path MTU in bytes, as the error has it
  *
- * It holds for as long as the kernel keeps one, and for as long as packets take
- * the same route.
+ * It holds for as long as the kernel keeps one, and until a route to the peer
+ * changes.
  *
  * Context: BH disabled, RCU.
  * Return: what is in force then, in bytes.
@@ -499,8 +499,7 @@ u32 xtun_route_learn(const struct xtun_conf *conf, u32 mark,
 		return mtu;
 	if (path.locked || mtu > path.mtu)
 		return path.mtu;
-	xtun_peer_mtu(conf->tun, peer, from, mtu,
-		      xtun_route_mtu_expires(conf), &path.hop);
+	xtun_peer_mtu(conf->tun, peer, from, mtu, xtun_route_mtu_expires(conf));
 	return mtu;
 }
 

@@ -384,7 +384,6 @@ struct xtun_hop {
  * @mtu_holds: it is in force, to @mtu_until
  * @mtu_until: in jiffies
  * @mtu_genid: fnhe_genid() of the underlay when it was told
- * @hop: where packets went when it was told
  * @errors: ICMP errors that were believed
  * @err_from: who sent the last one
  * @err_time: when, in jiffies
@@ -407,7 +406,6 @@ struct xtun_peer {
 	bool mtu_holds;
 	unsigned long mtu_until;
 	int mtu_genid;
-	struct xtun_hop hop;
 	u64 errors;
 	union nf_inet_addr err_from;
 	unsigned long err_time;
@@ -1225,13 +1223,11 @@ void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		     const union nf_inet_addr *from, u8 type, u8 code);
 void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		   const union nf_inet_addr *from, u32 mtu,
-		   unsigned long expires, const struct xtun_hop *hop);
+		   unsigned long expires);
 u32 xtun_peer_path_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		       u32 *expires);
 void xtun_peer_rerouted(struct xtun_dev *tun, u8 family,
 			const struct xtun_prefix *prefix);
-void xtun_peer_moved(struct xtun_dev *tun, const union nf_inet_addr *addr,
-		     const struct xtun_hop *hop);
 void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
 			enum xtun_kind kind);
 enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
