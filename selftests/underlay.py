@@ -407,7 +407,8 @@ def moved_tunnel(_):
     home.ip("link set t0 up", net.address_line("t0", f"{INNER[0]}/24"))
     # An index there is not one here, and ip shows the underlay to nobody here.
     ktap.eq(shown(home).get("dev"), None, "dev, as ip shows it")
-    ktap.eq(home.tunctl("show", "t0")[0]["conf"].get("dev"), "under0", "dev, as tunctl shows it")
+    by_index = home.tunctl("show", "t0")[0]["conf"].get("dev", "")
+    ktap.true(by_index.startswith("if"), f"{by_index} is dev, as tunctl shows it")
     scene.near.ip("link del under0")
     stops(home, "dev")
     ktap.eq(home.tunctl("show", "t0")[0]["conf"].get("dev"), "under0", "dev, as tunctl shows it")
