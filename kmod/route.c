@@ -1022,15 +1022,10 @@ void xtun_route_answer(struct sock *sk, const struct xtun_stray *s)
  */
 static bool xtun_csum_offloaded(const struct xtun_cx *cx)
 {
-	bool v4 = cx->conf->p.family == AF_INET;
 	const struct net_device *dev = cx->dst->dev;
-	const struct netns_nf *nf = &cx->tun->net->nf;
-	struct nf_hook_entries __rcu *const *hooks = v4 ? nf->hooks_ipv4 :
-							  nf->hooks_ipv6;
 
 	return dev->features & dev->hw_enc_features & NETIF_F_CSUM_MASK &&
-	       !rcu_access_pointer(hooks[NF_INET_LOCAL_OUT]) &&
-	       !rcu_access_pointer(hooks[NF_INET_POST_ROUTING]);
+	       !xtun_net_hooked(cx->tun->net, cx->conf->p.family);
 }
 
 /**
