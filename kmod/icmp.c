@@ -245,12 +245,15 @@ static unsigned int xtun_back_recall_as(const struct xtun_back *b,
 				xtun_back_segs(b, conf->tun), data, size);
 }
 
-static unsigned int xtun_back_recall(const struct xtun_back *b,
+/* Whichever it was; notes which. */
+static unsigned int xtun_back_recall(struct xtun_back *b,
 				     const struct xtun_conf *conf, void *data,
 				     unsigned int size)
 {
-	return xtun_back_recall_as(b, conf, true, data, size) ?:
-	       xtun_back_recall_as(b, conf, false, data, size);
+	unsigned int len = xtun_back_recall_as(b, conf, true, data, size);
+
+	b->cx.routed = len;
+	return len ?: xtun_back_recall_as(b, conf, false, data, size);
 }
 
 /* Is what the carrier put before the packet what it would put there? */
@@ -494,14 +497,7 @@ static bool xtun_back_from_memory(struct xtun_back *b)
 		return false;
 	if (!xtun_back_alloc(b, XTUN_QUOTE_MAX))
 		return false;
-	b->cx.routed = true;
-	len = xtun_back_recall_as(b, b->cx.conf, true, b->cx.skb->data,
-				  XTUN_QUOTE_MAX);
-	if (!len) {
-		b->cx.routed = false;
-		len = xtun_back_recall_as(b, b->cx.conf, false,
-					  b->cx.skb->data, XTUN_QUOTE_MAX);
-	}
+	len = xtun_back_recall(b, b->cx.conf, b->cx.skb->data, XTUN_QUOTE_MAX);
 	skb_put(b->cx.skb, len);
 	if (len && xtun_back_agrees(b, b->cx.skb->data, len) &&
 	    xtun_back_classify(b, true)) {
