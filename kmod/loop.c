@@ -13,6 +13,30 @@
 /* Tunnels in tunnels that are looked into. */
 #define XTUN_LOOP_LEVELS	8
 
+/*
+ * Reads the outer packet at the data, which this host sends, or takes in; @match has
+ * the netns. Returns the form of its header, or NULL when it is none of xtun's.
+ */
+static const struct xtun_wire *xtun_level_read(struct sk_buff *skb, u8 family,
+					       bool sent,
+					       struct xtun_match *match,
+					       struct xtun_quote *quote,
+					       struct xtun_hdr *h)
+{
+	const struct xtun_wire *wire;
+
+	if (!xtun_route_quote(skb, family, match, quote) ||
+	    quote->at > skb->len)
+		return NULL;
+	if (!sent)
+		swap(match->local, match->remote);
+	wire = xtun_wire_find(skb, quote->at, quote->ipproto, sent, match);
+	if (!wire || xtun_wire_parse(wire, skb, quote->at,
+				     skb->len - quote->at, quote->ipproto, h))
+		return NULL;
+	return wire;
+}
+
 /* Reads on in a header of which only the tunnel that sent it tells the rest. */
 static bool xtun_loop_rest(const struct xtun_match *match, struct sk_buff *skb,
 			   unsigned int at, struct xtun_hdr *h)
@@ -38,15 +62,10 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 	if (!pskb_may_pull(skb, 1))
 		return 0;
 	family = *skb->data >> 4 == 4 ? AF_INET : AF_INET6;
-	if (!xtun_route_quote(skb, family, &match, &quote))
+	wire = xtun_level_read(skb, family, true, &match, &quote, &h);
+	if (!wire)
 		return 0;
 	at = quote.at;
-	if (at > skb->len)
-		return 0;
-	wire = xtun_wire_find(skb, at, quote.ipproto, true, &match);
-	if (!wire || xtun_wire_parse(wire, skb, at, skb->len - at,
-				     quote.ipproto, &h))
-		return 0;
 
 	*own = family == conf->p.family && wire == conf->ops->wire &&
 	       match.port == conf->sent_port &&
@@ -118,13 +137,8 @@ static const struct xtun_conf *xtun_nested_in(struct net *net,
 	struct xtun_quote quote;
 	struct xtun_hdr h;
 
-	if (!xtun_route_quote(skb, family, &match, &quote) ||
-	    quote.at > skb->len)
-		return NULL;
-	swap(match.local, match.remote);
-	wire = xtun_wire_find(skb, quote.at, quote.ipproto, false, &match);
-	if (!wire || xtun_wire_parse(wire, skb, quote.at, skb->len - quote.at,
-				     quote.ipproto, &h))
+	wire = xtun_level_read(skb, family, false, &match, &quote, &h);
+	if (!wire)
 		return NULL;
 	conf = xtun_lookup(&match, &h, skb);
 	if (!conf || (wire->rest &&
