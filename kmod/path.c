@@ -80,14 +80,14 @@ static int xtun_put_route(struct sk_buff *skb, const struct xtun_known *known)
 		return -EMSGSIZE;
 	if (!xtun_sees_underlay(known))
 		return 0;
-	if (nla_put_u32(skb, XTUN_A_PATH_LINK, path->hop.link) ||
+	if (nla_put_u32(skb, XTUN_A_PATH_LINK, path->link) ||
 	    nla_put_string(skb, XTUN_A_PATH_LINK_NAME, path->name))
 		return -EMSGSIZE;
 	if (path->loop)
 		return 0;
-	if (path->hop.family &&
-	    xtun_put_addr(skb, XTUN_A_PATH_GATEWAY, &path->hop.gateway,
-			  path->hop.family))
+	if (path->gateway_family &&
+	    xtun_put_addr(skb, XTUN_A_PATH_GATEWAY, &path->gateway,
+			  path->gateway_family))
 		return -EMSGSIZE;
 	return xtun_put_addr(skb, XTUN_A_PATH_SOURCE, &path->source,
 			     known->conf->p.family);

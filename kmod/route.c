@@ -1293,28 +1293,26 @@ bool xtun_route_quote(struct sk_buff *skb, u8 family, struct xtun_match *match,
 }
 
 /* The gateway of an IPv4 route may be IPv6 (RFC 5549). */
-static struct xtun_hop xtun_dst_hop(const struct dst_entry *dst)
+static void xtun_path_fill_gateway(struct xtun_path *path,
+				   const struct dst_entry *dst)
 {
-	struct xtun_hop hop = { .link = dst->dev->ifindex };
-
 	if (dst->ops->family == AF_INET6) {
 		const struct rt6_info *rt6;
 
 		rt6 = container_of(dst, struct rt6_info, dst);
 		if (rt6->rt6i_flags & RTF_GATEWAY) {
-			hop.family = AF_INET6;
-			hop.gateway.in6 = rt6->rt6i_gateway;
+			path->gateway_family = AF_INET6;
+			path->gateway.in6 = rt6->rt6i_gateway;
 		}
 	} else {
 		const struct rtable *rt = container_of(dst, struct rtable, dst);
 
-		hop.family = rt->rt_gw_family;
+		path->gateway_family = rt->rt_gw_family;
 		if (rt->rt_gw_family == AF_INET6)
-			hop.gateway.in6 = rt->rt_gw6;
+			path->gateway.in6 = rt->rt_gw6;
 		else
-			hop.gateway.ip = rt->rt_gw4;
+			path->gateway.ip = rt->rt_gw4;
 	}
-	return hop;
 }
 
 static int xtun_path_read(const struct xtun_conf *conf, u32 mark,
@@ -1330,10 +1328,11 @@ static int xtun_path_read(const struct xtun_conf *conf, u32 mark,
 	if (IS_ERR(dst))
 		return PTR_ERR(dst);
 
+	path->link = dst->dev->ifindex;
 	strscpy(path->name, dst->dev->name, sizeof(path->name));
-	path->hop = xtun_dst_hop(dst);
 	path->loop = dst->dev == conf->tun->dev;
 	if (!path->loop) {
+		xtun_path_fill_gateway(path, dst);
 		path->locked = xtun_dst_locked(dst);
 		path->link_mtu = xtun_dst_mtu(dst);
 	}

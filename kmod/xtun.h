@@ -360,18 +360,6 @@ struct xtun_pcpu {
 };
 
 /**
- * struct xtun_hop - where packets to a peer go first
- * @link: ifindex of the device that the route leads out of
- * @family: of @gateway: AF_INET, AF_INET6, or 0 when the peer is on the link
- * @gateway: next hop
- */
-struct xtun_hop {
-	int link;
-	u8 family;
-	union nf_inet_addr gateway;
-};
-
-/**
  * struct xtun_peer - what is known of the path to one remote end
  * @list: in the tunnel's peers
  * @serial: greater than that of the tunnel's older peers
@@ -419,10 +407,12 @@ struct xtun_peer {
 
 /**
  * struct xtun_path - the outer route to a peer, as it is now
- * @name: name of the device that it leads out of
- * @hop: where packets go first
+ * @link: ifindex of the device that it leads out of
+ * @name: name of that device
  * @loop: that device is the tunnel itself; nothing below is known then
  * @locked: its MTU is locked: nothing is learned, outer packets have no DF
+ * @gateway_family: AF_INET, AF_INET6, or 0 when the peer is on the link
+ * @gateway: next hop
  * @source: source of outer packets
  * @link_mtu: MTU of route or device in bytes
  * @mtu: MTU of the path in bytes
@@ -430,10 +420,12 @@ struct xtun_peer {
  *	was
  */
 struct xtun_path {
+	int link;
 	char name[IFNAMSIZ];
-	struct xtun_hop hop;
 	bool loop;
 	bool locked;
+	u8 gateway_family;
+	union nf_inet_addr gateway;
 	union nf_inet_addr source;
 	u32 link_mtu;
 	u32 mtu;
