@@ -197,6 +197,20 @@ void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 	spin_unlock(&tun->peers_lock);
 }
 
+/* What was told holds no more: packets need not look for it. */
+static void xtun_peer_mtu_end(struct xtun_dev *tun,
+			      const union nf_inet_addr *addr)
+{
+	struct xtun_peer *peer;
+
+	spin_lock_bh(&tun->peers_lock);
+	peer = xtun_peer_find(tun, addr);
+	if (peer && !xtun_peer_mtu_holds(tun, peer))
+		WRITE_ONCE(peer->mtu_holds, false);
+	xtun_peer_watch_path(tun);
+	spin_unlock_bh(&tun->peers_lock);
+}
+
 /**
  * xtun_peer_path_mtu() - the path MTU to a peer that errors have told
  * @tun: the tunnel
@@ -219,6 +233,8 @@ u32 xtun_peer_path_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		if (expires)
 			*expires = DIV_ROUND_UP(READ_ONCE(peer->mtu_until) -
 						jiffies, HZ);
+	} else if (peer && READ_ONCE(peer->mtu_holds)) {
+		xtun_peer_mtu_end(tun, addr);
 	}
 	rcu_read_unlock();
 	return mtu;
