@@ -182,6 +182,15 @@ def was(told, lines, cause, why, words):
     ktap.contains(below[0], words, "what is said of the past")
 
 
+def is_past(path, cause):
+    """A packet of the peer comes, and with it the cause is over; what explain says."""
+    jiffy_passes()
+    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
+    lines, told = healthy(path.ingress, path.b.v4)
+    was(told, lines, cause, "mended", "a packet of the peer has come since")
+    return lines, told
+
+
 def jiffy_passes():
     """What happens in one tick of the clock is not told one after the other."""
     coarse = 6
@@ -198,10 +207,7 @@ def mended(lab, family):
     names(path.ingress, path.b.v4, "not-taken", "does not take")
     ktap.eq(path.ingress.tunctl("stats", DEV)[0]["mended"], [], "what stats calls mended")
     path.egress.ip(f"link set {DEV} type xtun key 7")
-    jiffy_passes()
-    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
-    lines, told = healthy(path.ingress, path.b.v4)
-    was(told, lines, "not-taken", "mended", "a packet of the peer has come since")
+    lines, told = is_past(path, "not-taken")
     ktap.true(told["path"]["last-mended"], "last-mended")
     text = "\n".join(lines)
     ktap.contains(text, "; mended: a packet of the peer has come since", "the path")
@@ -235,10 +241,7 @@ def filter_gone(lab):
     no_reply(path)
     names(path.ingress, path.b.v4, "filtered", "tx-filtered")
     path.ingress.check("nft", "delete table inet shut")
-    jiffy_passes()
-    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
-    lines, told = healthy(path.ingress, path.b.v4)
-    was(told, lines, "filtered", "mended", "a packet of the peer has come since")
+    is_past(path, "filtered")
 
 
 @ktap.case("what came in with another key before a good packet is past")
@@ -248,10 +251,7 @@ def other_key_gone(lab):
     no_reply(path)
     names(path.ingress, path.b.v4, "other-key", "keys of the ends")
     path.egress.ip(f"link set {DEV} type xtun okey 7")
-    jiffy_passes()
-    ktap.true(traffic.ping(path.a, path.b.v4), "it works")
-    lines, told = healthy(path.ingress, path.b.v4)
-    was(told, lines, "other-key", "mended", "a packet of the peer has come since")
+    is_past(path, "other-key")
 
 
 @ktap.case("an error that nothing was sent after is past in the end, and blamed again after the next")

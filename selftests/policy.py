@@ -39,17 +39,12 @@ def selector(text, family):
         "REPLY", str(reply))
 
 
-@contextlib.contextmanager
 def policy(tunnel, direction, selects):
     """Packets between the ends that this selects are to be dropped."""
     ends = (tunnel.local, tunnel.remote)
     src, dst = ends if direction == "out" else reversed(ends)
-    words = f"src {src} dst {dst} {selector(selects, tunnel.family)} dir {direction}"
-    tunnel.ns.ip(f"xfrm policy add {words} action block")
-    try:
-        yield
-    finally:
-        tunnel.ns.ip(f"xfrm policy del {words}")
+    return net.blocked(tunnel.ns, f"src {src} dst {dst} {selector(selects, tunnel.family)} "
+                                  f"dir {direction}")
 
 
 def inner(tunnel, kind="v4", **words):

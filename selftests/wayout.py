@@ -69,15 +69,8 @@ def filtered(hook):
     return rule
 
 
-@contextlib.contextmanager
 def policy(tunnel):
-    """IPsec has to do without."""
-    words = f"src {tunnel.local} dst {tunnel.remote} dir out"
-    tunnel.ns.ip(f"xfrm policy add {words} action block")
-    try:
-        yield
-    finally:
-        tunnel.ns.ip(f"xfrm policy del {words}")
+    return net.blocked(tunnel.ns, f"src {tunnel.local} dst {tunnel.remote} dir out")
 
 
 CAUSES = {

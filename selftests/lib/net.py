@@ -803,6 +803,16 @@ def rule(ns, family, words):
     ktap.defer(ns.ip, f"{option} rule del {words}")
 
 
+@contextlib.contextmanager
+def blocked(ns, words):
+    """An IPsec policy that blocks what the words of ip(8) select."""
+    ns.ip(f"xfrm policy add {words} action block")
+    try:
+        yield
+    finally:
+        ns.ip(f"xfrm policy del {words}")
+
+
 def is_chatter(packet):
     """Neither IP nor IPv6, or a word of MLD, IGMP or neighbour discovery."""
     if len(packet) < 20:
