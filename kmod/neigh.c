@@ -33,37 +33,33 @@ static int xtun_neigh_create(struct sk_buff *skb, struct net_device *dev,
 }
 
 /* The outer source, where the outer header is before the inner packet. */
-static const void *xtun_neigh_source(const struct sk_buff *skb)
+static int xtun_neigh_parse4(const struct sk_buff *skb,
+			     XTUN_PARSE_DEV unsigned char *haddr)
 {
 	const struct iphdr *iph = (const struct iphdr *)skb_mac_header(skb);
-	int len = skb_network_header(skb) - skb_mac_header(skb);
-
-	if (skb->dev->addr_len == sizeof(iph->saddr))
-		return len >= (int)sizeof(*iph) && iph->version == 4 ?
-		       &iph->saddr : NULL;
-	return len >= (int)sizeof(struct ipv6hdr) && iph->version == 6 ?
-	       &((const struct ipv6hdr *)iph)->saddr : NULL;
-}
-
-static int xtun_neigh_parse(const struct sk_buff *skb,
-			    XTUN_PARSE_DEV unsigned char *haddr)
-{
-	const void *source;
 
 	if (skb->pkt_type == PACKET_OUTGOING ||
-	    !skb_mac_header_was_set(skb))
+	    !skb_mac_header_was_set(skb) ||
+	    skb_network_header(skb) - skb_mac_header(skb) <
+	    (int)sizeof(*iph) || iph->version != 4)
 		return 0;
-	source = xtun_neigh_source(skb);
-	if (!source)
-		return 0;
-	memcpy(haddr, source, skb->dev->addr_len);
-	return skb->dev->addr_len;
+	memcpy(haddr, &iph->saddr, sizeof(iph->saddr));
+	return sizeof(iph->saddr);
 }
 
-static const struct header_ops xtun_neigh_header_ops = {
-	.create = xtun_neigh_create,
-	.parse = xtun_neigh_parse,
-	.parse_protocol = ip_tunnel_parse_protocol,
+/*
+ * Without parse for IPv6: nfnetlink_log and nfnetlink_queue have room for 8 bytes
+ * of an address, and parse is not told for how many.
+ */
+static const struct header_ops xtun_neigh_header_ops[] = {
+	{
+		.create = xtun_neigh_create,
+		.parse = xtun_neigh_parse4,
+		.parse_protocol = ip_tunnel_parse_protocol,
+	}, {
+		.create = xtun_neigh_create,
+		.parse_protocol = ip_tunnel_parse_protocol,
+	},
 };
 
 /**
@@ -92,7 +88,7 @@ void xtun_neigh_setup(struct xtun_dev *tun, u8 family)
 	struct net_device *dev = tun->dev;
 
 	tun->neigh = family;
-	dev->header_ops = &xtun_neigh_header_ops;
+	dev->header_ops = &xtun_neigh_header_ops[family == AF_INET6];
 	dev->type = family == AF_INET ? ARPHRD_IPGRE : ARPHRD_IP6GRE;
 	dev->flags = IFF_NOARP;
 	dev->addr_len = family == AF_INET ? sizeof(struct in_addr) :
