@@ -41,8 +41,9 @@ static inline u32 xtun_mark_out(const struct xtun_conf *conf,
 static inline u32 xtun_mark_of_error(const struct xtun_conf *conf,
 				     const struct sk_buff *skb)
 {
-	return conf->p.fwmark_from == XTUN_MARK_FROM_PACKET ? skb->mark :
-							      conf->p.fwmark;
+	if (likely(conf->p.fwmark_from != XTUN_MARK_FROM_PACKET))
+		return conf->p.fwmark;
+	return net_eq(conf->tun->net, dev_net(conf->tun->dev)) ? skb->mark : 0;
 }
 
 /**
