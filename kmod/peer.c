@@ -50,6 +50,28 @@ static struct xtun_peer *xtun_peer_stale(const struct xtun_dev *tun)
 	return stale;
 }
 
+/* Does a path MTU that was told still hold? */
+static bool xtun_peer_mtu_holds(const struct xtun_dev *tun,
+				const struct xtun_peer *peer)
+{
+	return READ_ONCE(peer->mtu_holds) &&
+	       time_before(jiffies, READ_ONCE(peer->mtu_until)) &&
+	       READ_ONCE(peer->mtu_genid) == fnhe_genid(tun->net);
+}
+
+/* The way out need not look for what no peer has. Under the lock. */
+static void xtun_peer_watch_path(struct xtun_dev *tun)
+{
+	const struct xtun_peer *peer;
+	u8 watch = tun->watch & ~XTUN_WATCH_PATH;
+
+	list_for_each_entry(peer, &tun->peers, list) {
+		if (xtun_peer_mtu_holds(tun, peer))
+			watch |= XTUN_WATCH_PATH;
+	}
+	WRITE_ONCE(tun->watch, watch);
+}
+
 static struct xtun_peer *xtun_peer_new(struct xtun_dev *tun,
 				       const union nf_inet_addr *addr)
 {
@@ -57,8 +79,10 @@ static struct xtun_peer *xtun_peer_new(struct xtun_dev *tun,
 
 	if (!peer)
 		return NULL;
-	if (tun->n_peers >= XTUN_PEERS_MAX)
+	if (tun->n_peers >= XTUN_PEERS_MAX) {
 		xtun_peer_free(tun, xtun_peer_stale(tun));
+		xtun_peer_watch_path(tun);
+	}
 	peer->addr = *addr;
 	peer->serial = ++tun->last_peer;
 	list_add_rcu(&peer->list, &tun->peers);
@@ -143,28 +167,6 @@ void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
 			xtun_peer_watch(tun);
 	}
 	spin_unlock(&tun->peers_lock);
-}
-
-/* Does a path MTU that was told still hold? */
-static bool xtun_peer_mtu_holds(const struct xtun_dev *tun,
-				const struct xtun_peer *peer)
-{
-	return READ_ONCE(peer->mtu_holds) &&
-	       time_before(jiffies, READ_ONCE(peer->mtu_until)) &&
-	       READ_ONCE(peer->mtu_genid) == fnhe_genid(tun->net);
-}
-
-/* The way out need not look for what no peer has. Under the lock. */
-static void xtun_peer_watch_path(struct xtun_dev *tun)
-{
-	const struct xtun_peer *peer;
-	u8 watch = tun->watch & ~XTUN_WATCH_PATH;
-
-	list_for_each_entry(peer, &tun->peers, list) {
-		if (xtun_peer_mtu_holds(tun, peer))
-			watch |= XTUN_WATCH_PATH;
-	}
-	WRITE_ONCE(tun->watch, watch);
 }
 
 /**
