@@ -7,6 +7,8 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/skbuff.h>
+#include <net/ipv6.h>
+#include <net/l3mdev.h>
 
 #include "xtun.h"
 
@@ -119,7 +121,8 @@ static bool xtun_nested_possible(const struct net *net,
 		return false;
 	if (*ipproto == IPPROTO_UDP)
 		return xtun_udp_any(net, family);
-	return xtun_wire_by_ipproto(*ipproto) || *ipproto == NEXTHDR_DEST;
+	return xtun_wire_by_ipproto(*ipproto) ||
+	       (family == AF_INET6 && ipv6_ext_hdr(*ipproto));
 }
 
 /*
@@ -141,6 +144,11 @@ static const struct xtun_conf *xtun_nested_in(struct net *net,
 	if (!wire)
 		return NULL;
 	conf = xtun_lookup(&match, &h, skb);
+	if (!conf && netif_is_l3_slave(skb->dev)) {
+		/* As with what comes through the port of a VRF. */
+		skb->dev = l3mdev_master_dev_rcu(skb->dev);
+		conf = skb->dev ? xtun_lookup(&match, &h, skb) : NULL;
+	}
 	if (!conf || (wire->rest &&
 		      xtun_wire_rest(conf, skb, quote.at, skb->len - quote.at,
 				     false, &h)))
