@@ -205,6 +205,15 @@ static int xtun_stop(struct net_device *dev)
 	return 0;
 }
 
+/* Do packets leave by what may be another path to the same peer? */
+static bool xtun_path_differs(const struct xtun_conf *old,
+			      const struct xtun_conf *new)
+{
+	return old->via != new->via || old->p.tos != new->p.tos ||
+	       old->p.fwmark != new->p.fwmark ||
+	       old->p.fwmark_from != new->p.fwmark_from;
+}
+
 /**
  * xtun_swap() - put a configuration in the place of that in force
  * @tun: the tunnel
@@ -218,6 +227,7 @@ int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	      struct netlink_ext_ack *extack)
 {
 	struct xtun_conf *old = rtnl_dereference(tun->conf);
+	const struct xtun_prefix all = { .family = new->p.family };
 	int err;
 
 	err = xtun_carrier_get(new, extack);
@@ -242,6 +252,8 @@ int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 		   &new->ends[XTUN_BY_ENDS].match, sizeof(old->match))) {
 		xtun_peer_forget(tun);
 		xtun_alive_forget(tun);
+	} else if (xtun_path_differs(old, new)) {
+		xtun_peer_rerouted(tun, new->p.family, &all);
 	}
 	tun->loop_told = false;
 	xtun_conf_free_rcu(old);
