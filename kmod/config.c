@@ -184,7 +184,7 @@ static int xtun_parse_link_name(const struct xtun_dev *tun,
 		if (!strcmp(link.name, p->link.name))
 			return 0;
 		NL_SET_ERR_MSG_ATTR(extack, attr,
-				    "dev: the device with this index has another name");
+				    "dev: the device with this index has another name: give one of the two");
 		return -EINVAL;
 	}
 	dev = __dev_get_by_name(tun->net, link.name);
@@ -855,7 +855,7 @@ static int xtun_check_ends(const struct xtun_encap_ops *ops,
 	if (!own && xtun_addr_is_any(&p->local) &&
 	    xtun_addr_is_any(&p->remote)) {
 		NL_SET_ERR_MSG(extack,
-			       "remote: give the peer's address, or local and remote any");
+			       "remote: give the peer's address, a local one, or a key that tells the tunnel apart");
 		return -EDESTADDRREQ;
 	}
 	p->family = p->family ?: AF_INET;
