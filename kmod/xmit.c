@@ -295,8 +295,11 @@ static bool xtun_tx_fits(const struct xtun_cx *cx, unsigned int limit)
 	return cx->skb->len <= limit;
 }
 
-/* Send one after the other packets that have become of one. */
-static int xtun_tx_list(struct xtun_cx *cx, struct sk_buff *list)
+/*
+ * Send one after the other packets that have become of one. Segments take its
+ * route. A fragment has no ports: where the flow chooses the route, it has another.
+ */
+static int xtun_tx_list(struct xtun_cx *cx, struct sk_buff *list, bool same_flow)
 {
 	struct sk_buff *skb, *next;
 
@@ -307,7 +310,13 @@ static int xtun_tx_list(struct xtun_cx *cx, struct sk_buff *list)
 		skb_reset_mac_header(skb);
 		skb_set_network_header(skb, cx->l3_off);
 		one.skb = skb;
-		one.dst = dst_clone(cx->dst);
+		if (same_flow) {
+			one.dst = dst_clone(cx->dst);
+		} else {
+			one.saddr = cx->conf->p.local;
+			if (xtun_tx_route(&one))
+				continue;
+		}
 		xtun_tx_one(&one);
 	}
 	return -EINPROGRESS;
@@ -323,7 +332,7 @@ static int xtun_tx_segment(struct xtun_cx *cx)
 	if (IS_ERR_OR_NULL(segs))
 		return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_MEMORY);
 	consume_skb(cx->skb);
-	return xtun_tx_list(cx, segs);
+	return xtun_tx_list(cx, segs, true);
 }
 
 /* RFC 791: options without the copied flag go into the first fragment only. */
@@ -419,7 +428,7 @@ static int xtun_tx_fragment(struct xtun_cx *cx, unsigned int limit)
 	if (!list)
 		return xtun_drop(cx->tun, cx->skb, XTUN_TX_NO_MEMORY);
 	consume_skb(cx->skb);
-	return xtun_tx_list(cx, list);
+	return xtun_tx_list(cx, list, !cx->by_packet);
 }
 
 /* The IP stack cuts what does not fit, but segments by what it knows of the path. */
