@@ -883,6 +883,21 @@ static bool xtun_is_own4(struct net *net, __be32 addr)
 	return own;
 }
 
+/* Has a netns VRFs? Looked for when its devices have changed. Under RTNL. */
+static bool xtun_net_vrfs(struct net *net)
+{
+	struct xtun_net *xn = xtun_net(net);
+	struct net_device *dev;
+
+	if (xn->vrfs_seq == net->dev_base_seq)
+		return xn->vrfs;
+	xn->vrfs_seq = net->dev_base_seq;
+	xn->vrfs = false;
+	for_each_netdev(net, dev)
+		xn->vrfs |= netif_is_l3_master(dev);
+	return xn->vrfs;
+}
+
 /* Routes may lead from any VRF into any other. */
 static bool xtun_is_own6_anywhere(struct net *net, const struct in6_addr *addr)
 {
@@ -890,6 +905,8 @@ static bool xtun_is_own6_anywhere(struct net *net, const struct in6_addr *addr)
 
 	if (xtun_is_own6(net, addr, 0))
 		return true;
+	if (!xtun_net_vrfs(net))
+		return false;
 	for_each_netdev(net, dev) {
 		if (netif_is_l3_master(dev) && ipv6_chk_addr(net, addr, dev, 0))
 			return true;

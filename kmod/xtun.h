@@ -592,6 +592,8 @@ struct xtun_event_rate {
  *	it stays as long as the netns
  * @event_rate: of tunnels whose device it has, underlay or not
  * @hosts: to which errors are sent in it
+ * @vrfs: it has VRFs, under RTNL
+ * @vrfs_seq: net->dev_base_seq when @vrfs was found out, which is never 0
  */
 struct xtun_net {
 	struct net *net;
@@ -612,6 +614,8 @@ struct xtun_net {
 	struct xtun_memory __rcu *memory;
 	struct xtun_event_rate event_rate;
 	struct xtun_hosts hosts;
+	bool vrfs;
+	unsigned int vrfs_seq;
 };
 
 extern unsigned int xtun_net_id;
