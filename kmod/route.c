@@ -742,7 +742,9 @@ static struct dst_entry *xtun_untaught4(const struct dst_entry *dst)
 	const struct rtable *rt = container_of(dst, struct rtable, dst);
 	struct rtable *copy;
 
-	copy = rt_dst_alloc(dst->dev, rt->rt_flags, rt->rt_type, true);
+	/* NAT asks for a policy once more, with this route. */
+	copy = rt_dst_alloc(dst->dev, rt->rt_flags, rt->rt_type,
+			    dst->flags & DST_NOXFRM);
 	if (!copy)
 		return NULL;
 	copy->rt_uses_gateway = rt->rt_uses_gateway;
