@@ -1326,6 +1326,9 @@ static void xtun_path_fill_gateway(struct xtun_path *path,
 	} else {
 		const struct rtable *rt = container_of(dst, struct rtable, dst);
 
+		/* Without a gateway there may be the peer itself. */
+		if (!rt->rt_uses_gateway)
+			return;
 		path->gateway_family = rt->rt_gw_family;
 		if (rt->rt_gw_family == AF_INET6)
 			path->gateway.in6 = rt->rt_gw6;

@@ -161,7 +161,8 @@ static int xtun_tx_classify(struct xtun_cx *cx)
 static bool xtun_gateway_of_v4(const struct rtable *rt, u8 family,
 			       union nf_inet_addr *gw)
 {
-	if (rt->rt_gw_family != family)
+	/* Without one there may be the destination in its place. */
+	if (!rt->rt_uses_gateway || rt->rt_gw_family != family)
 		return false;
 	if (family == AF_INET)
 		gw->ip = rt->rt_gw4;
