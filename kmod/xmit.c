@@ -80,14 +80,13 @@ static bool xtun_tx_ipv6(struct xtun_cx *cx)
 
 	cx->tos = ipv6_get_dsfield(ip6h);
 	cx->ttl = ip6h->hop_limit;
-	/* Before it, RFC 2473 puts destination options; and outer packets may
-	 * have been fragmented on their way back.
+	/* Before it, RFC 2473 puts destination options; on their way back outer
+	 * packets may have got a segment routing header, or been fragmented.
 	 */
 	cx->nested = xtun_wire_possible(cx->tun->net, cx->skb, AF_INET6,
 					ip6h->nexthdr,
 					cx->l3_off + sizeof(*ip6h)) ||
-		     ip6h->nexthdr == NEXTHDR_DEST ||
-		     ip6h->nexthdr == NEXTHDR_FRAGMENT;
+		     ipv6_ext_hdr(ip6h->nexthdr);
 	return true;
 }
 
