@@ -34,13 +34,16 @@
 /* So often a route is looked up that is gone again at once. */
 #define XTUN_ROUTE_TRIES	8
 
-/* What packets inherit chooses a route only where rules may look at it. */
+/*
+ * What packets inherit chooses a route only where rules may look at it. Without a
+ * packet it is the caller who knows that.
+ */
 static u8 xtun_route_tos(const struct xtun_cx *cx)
 {
 	u8 tos = cx->conf->p.tos;
 
 	if (tos == XTUN_TOS_INHERIT)
-		tos = cx->by_packet ? cx->tos : 0;
+		tos = cx->by_packet || !cx->skb ? cx->tos : 0;
 	return tos & INET_DSCP_MASK;
 }
 
@@ -503,15 +506,6 @@ u32 xtun_route_learn(const struct xtun_conf *conf, u32 mark,
 	return mtu;
 }
 
-/* The route that a tunnel's packets to a peer take now. */
-static struct dst_entry *xtun_route_now(const struct xtun_conf *conf, u32 mark,
-					const union nf_inet_addr *peer)
-{
-	struct xtun_cx cx = xtun_route_any(conf, mark, peer);
-
-	return xtun_route_lookup(&cx);
-}
-
 /**
  * xtun_route_locked() - is the MTU of the route to a peer locked?
  * @conf: a configured configuration
@@ -524,7 +518,8 @@ static struct dst_entry *xtun_route_now(const struct xtun_conf *conf, u32 mark,
 bool xtun_route_locked(const struct xtun_conf *conf, u32 mark,
 		       const union nf_inet_addr *peer)
 {
-	struct dst_entry *dst = xtun_route_now(conf, mark, peer);
+	struct xtun_cx cx = xtun_route_any(conf, mark, peer);
+	struct dst_entry *dst = xtun_route_lookup(&cx);
 	bool locked;
 
 	if (IS_ERR(dst))
@@ -534,16 +529,30 @@ bool xtun_route_locked(const struct xtun_conf *conf, u32 mark,
 	return locked;
 }
 
+/* The DSCP by which the route of the packet was found that an error quotes. */
+static u8 xtun_quoted_tos(const struct xtun_conf *conf,
+			  const struct sk_buff *skb)
+{
+	if (conf->p.tos != XTUN_TOS_INHERIT)
+		return conf->p.tos;
+	if (!xtun_net_rules(conf->tun->net, conf->p.family))
+		return 0;
+	if (conf->p.family == AF_INET)
+		return ((const struct iphdr *)skb->data)->tos & INET_DSCP_MASK;
+	return ipv6_get_dsfield((const struct ipv6hdr *)skb->data) &
+	       INET_DSCP_MASK;
+}
+
 /*
  * The kernel corrects the route that it finds with what an error quotes. That
- * has a source and a TOS which the tunnel's own lookup had not: a copy of the
- * error says what it had.
+ * has a source and a TOS which the tunnel's own lookup may not have had: a copy
+ * of the error says what it had.
  */
 static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
 					    const struct sk_buff *skb)
 {
 	struct sk_buff *copy = skb_copy(skb, GFP_ATOMIC);
-	u8 tos = conf->p.tos == XTUN_TOS_INHERIT ? 0 : conf->p.tos;
+	u8 tos = xtun_quoted_tos(conf, skb);
 	struct iphdr *iph;
 
 	if (!copy)
@@ -563,8 +572,11 @@ static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
 static void xtun_redirect4(const struct xtun_conf *conf, struct sk_buff *error)
 {
 	union nf_inet_addr peer = xtun_quoted_peer(error, AF_INET);
-	struct dst_entry *dst = xtun_route_now(conf, error->mark, &peer);
+	struct xtun_cx cx = xtun_route_any(conf, error->mark, &peer);
+	struct dst_entry *dst;
 
+	cx.tos = ((const struct iphdr *)error->data)->tos;
+	dst = xtun_route_lookup(&cx);
 	if (IS_ERR(dst))
 		return;
 	dst->ops->redirect(dst, NULL, error);
