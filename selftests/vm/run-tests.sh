@@ -89,17 +89,18 @@ choose_tests()
 
 main()
 {
-	local more=
+	local more="" smp
 
 	parse_options "$@"
 	choose_tests
+	mapfile -t smp < <(list_tests TEST_SMP)
 	# source: netlink.py speaks to the module with the kernel's own client.
 	# openvswitch: openvswitch.py has it for a peer; bird: routing.py; dkms: install.py.
 	[[ " ${TESTS[*]} " != *" install.py "* ]] || more=dkms
 	"$VM_DIR/prepare.sh" packages source openvswitch bird $more || exit 1
 	say "a shell in such a machine: make shell K=${WANTED[0]}"
 	exec /usr/bin/python3 "$VM_DIR/run_tests.py" --cache "$CACHE" --kernels "${WANTED[@]}" \
-		--tests "${TESTS[@]}" --limit $((LIMIT - SECONDS)) --seed "$SEED" "${OPTIONS[@]}"
+		--tests "${TESTS[@]}" --smp "${smp[@]}" --limit $((LIMIT - SECONDS)) --seed "$SEED" "${OPTIONS[@]}"
 }
 
 main "$@"

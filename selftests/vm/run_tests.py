@@ -118,12 +118,16 @@ class Run:
         return shown if len(shown) <= SHOWN else [*shown[:SHOWN], "..."]
 
 
-class Machine:
-    """A virtual machine that runs tests of one kernel, and what it tells."""
+# What a machine is for: tests of one kernel that want so many processors.
+Lot = collections.namedtuple("Lot", "kernel processors")
 
-    def __init__(self, suite, kernel, deal, done, suffix=""):
+
+class Machine:
+    """A virtual machine that runs tests of one lot, and what it tells."""
+
+    def __init__(self, suite, lot, deal, done, suffix=""):
         """deal: returns the next test, or None; done: called with each Run."""
-        self._suite, self._kernel, self._deal, self._done = suite, kernel, deal, done
+        self._suite, self._lot, self._deal, self._done = suite, lot, deal, done
         self._suffix = suffix
         self._run = self._log = self._input = self._start = None
         self._last = collections.deque(maxlen=SHOWN)
@@ -149,8 +153,8 @@ class Machine:
     def _attend(self, fifo):
         left = max(self._suite.time_left() - OVERHEAD, 1)
         process = start(
-            os.path.join(VM_DIR, "vm.sh"), "-b", "-K", self._kernel, "-t", str(left),
-            "-i", fifo, "-c", "env", f"XTUN_SEED={self._suite.options.seed}",
+            os.path.join(VM_DIR, "vm.sh"), "-b", "-K", self._lot.kernel, "-t", str(left),
+            "-p", str(self._lot.processors), "-i", fifo, "-c", "env", f"XTUN_SEED={self._suite.options.seed}",
             "/usr/bin/python3", os.path.join(VM_DIR, "guest.py"))
         with self._suite.attended(process):
             for line in lines_of(process, lambda: SILENCE):
@@ -166,7 +170,7 @@ class Machine:
             self._end()
         elif process.returncode not in (0, UNTRUSTED):
             say("".join(f"  {line}\n" for line in self._last) +
-                f"# a machine with {self._kernel} ended with status {process.returncode}")
+                f"# a machine with {self._lot.kernel} ended with status {process.returncode}")
         return process.returncode
 
     def _line(self, line):
@@ -202,10 +206,10 @@ class Machine:
     def _begin(self, test):
         self.dealt = None
         name = test.rpartition(".")[0]
-        path = os.path.join(LOGS, self._kernel, f"{name}{self._suffix}.log")
+        path = os.path.join(LOGS, self._lot.kernel, f"{name}{self._suffix}.log")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self._log = open(path, "w", encoding="utf-8")
-        self._run = Run(self._kernel, test, path)
+        self._run = Run(self._lot.kernel, test, path)
         self._start = time.monotonic()
 
     def _end(self):
@@ -241,7 +245,10 @@ class Suite:
         self._start = time.monotonic()
         self._end = self._start + options.limit
         self._changed = threading.Condition()
-        self._queues = {kernel: list(options.tests) for kernel in options.kernels}
+        self._queues = {}       # of tests, by lot
+        for kernel in options.kernels:
+            for test in options.tests:
+                self._queues.setdefault(self._lot_of(kernel, test), []).append(test)
         self._building = list(options.kernels)
         self._in_vain = collections.Counter()   # machines of a kernel that ran nothing
         self.processes = set()
@@ -251,6 +258,10 @@ class Suite:
 
     def time_left(self):
         return int(self._end - time.monotonic())
+
+    def _lot_of(self, kernel, test):
+        """The debug kernel looks for races in all of them."""
+        return Lot(kernel, 2 if kernel == "debug" or test in self.options.smp else 1)
 
     # -- called by machines --
 
@@ -266,9 +277,9 @@ class Suite:
         if self.options.verbose:
             say(f"  {run.kernel} {run.name}: {line}")
 
-    def _next_of(self, kernel):
+    def _next_of(self, lot):
         with self._changed:
-            queue = self._queues[kernel]
+            queue = self._queues[lot]
             if not queue or self.time_left() <= 2 * OVERHEAD:
                 return None
             return queue.pop(0)
@@ -306,18 +317,21 @@ class Suite:
         return "; ".join(last) if process.returncode else None
 
     def _give_up(self, kernel, why):
+        """why: what names the tests that are not run for it, in braces."""
         with self._changed:
-            self._queues[kernel] = []
-        self.trouble(kernel, why)
+            left = [test for lot, queue in self._queues.items() if lot.kernel == kernel
+                    for test in queue]
+            self._queues.update({lot: [] for lot in self._queues if lot.kernel == kernel})
+        self.trouble(kernel, why.replace("{}", " ".join(left)))
 
     # -- machines --
 
-    def _kernel_to_run(self, last):
-        """The kernel that a free machine takes; None if there is nothing to do."""
+    def _lot_to_run(self, last):
+        """What a free machine takes; None if there is nothing to do."""
         with self._changed:
             while True:
-                ready = [kernel for kernel in self.options.kernels
-                         if self._queues[kernel] and kernel not in self._building]
+                ready = [lot for lot, queue in self._queues.items()
+                         if queue and lot.kernel not in self._building]
                 if ready:
                     return last if last in ready else ready[0]
                 if not self._building:
@@ -326,19 +340,20 @@ class Suite:
 
     def _deal_out(self):
         """One machine after the other, as long as there is something to run."""
-        kernel = None
-        while kernel := self._kernel_to_run(kernel):
+        lot = None
+        while lot := self._lot_to_run(lot):
             if self.time_left() <= 2 * OVERHEAD:
-                self._give_up(kernel, f"no time left for: {' '.join(self._queues[kernel])}")
+                self._give_up(lot.kernel, "no time left for: {}")
                 continue
-            machine = Machine(self, kernel, functools.partial(self._next_of, kernel), self.result)
-            self._ended(kernel, machine, machine.run())
+            machine = Machine(self, lot, functools.partial(self._next_of, lot), self.result)
+            self._ended(lot, machine, machine.run())
 
-    def _ended(self, kernel, machine, status):
+    def _ended(self, lot, machine, status):
         """What to do about a machine that did not end well."""
+        kernel = lot.kernel
         if machine.dealt:
             with self._changed:
-                self._queues[kernel].insert(0, machine.dealt)
+                self._queues[lot].insert(0, machine.dealt)
         if machine.ended:
             self._in_vain[kernel] = 0
             if status not in (0, UNTRUSTED) and machine.ended[-1].failures[-1:] != [
@@ -348,8 +363,7 @@ class Suite:
         elif status:
             self._in_vain[kernel] += 1
             if self._in_vain[kernel] == 2:
-                self._give_up(kernel, "two machines in a row ran nothing; not run: "
-                              f"{' '.join(self._queues[kernel])}")
+                self._give_up(kernel, "two machines in a row ran nothing; not run: {}")
 
     def run(self, machines):
         threads = [threading.Thread(target=self._guarded, args=(function,), daemon=True)
@@ -378,8 +392,8 @@ class Suite:
                 continue
             say(f"# {first.kernel} {first.name} once more, alone in a fresh machine")
             left, runs = [first.test, None], []
-            Machine(self, first.kernel, functools.partial(left.pop, 0), runs.append,
-                    ".again").run()
+            Machine(self, self._lot_of(first.kernel, first.test),
+                    functools.partial(left.pop, 0), runs.append, ".again").run()
             for again in runs:
                 again.tell()
                 self.again.append((first, again))
@@ -508,6 +522,7 @@ def parse_options():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kernels", nargs="+")
     parser.add_argument("--tests", nargs="+")
+    parser.add_argument("--smp", nargs="*")
     parser.add_argument("--cache")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--jobs", type=int)

@@ -10,6 +10,7 @@
 #        vm.sh [OPTION...] --shell
 #	-K KERNEL	6.1 (the default), 6.12, 7.3 or debug
 #	-t SECONDS	time limit for the command (1800; none for --shell)
+#	-p N		so many processors (2)
 #	-i FIFO		what is written into it is the command's standard input,
 #			without an end
 #	-b		beside other machines; without it, it waits until they have ended
@@ -33,6 +34,7 @@ set -u
 
 K=6.1
 LIMIT=
+PROCESSORS=2
 MODE=
 ICOUNT=
 INPUT=
@@ -59,6 +61,7 @@ parse_options()
 		case $1 in
 		-K)		[ $# -ge 2 ] || usage; K=$2; shift ;;
 		-t)		[ $# -ge 2 ] || usage; LIMIT=$2; shift ;;
+		-p)		[ $# -ge 2 ] || usage; PROCESSORS=$2; shift ;;
 		-i)		[ $# -ge 2 ] || usage; INPUT=$2; shift ;;
 		-b)		BESIDE=1 ;;
 		--icount)	ICOUNT=1 ;;
@@ -192,7 +195,7 @@ start_qemu()
 	if [ -n "$ICOUNT" ]; then
 		args+=(-smp 1 -icount shift=0)
 	else
-		args+=(-smp 2)
+		args+=(-smp "$PROCESSORS")
 	fi
 	if [ "$MODE" = shell ]; then
 		# shellcheck disable=SC2054
