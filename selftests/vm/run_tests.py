@@ -154,8 +154,8 @@ class Machine:
         left = max(self._suite.time_left() - OVERHEAD, 1)
         process = start(
             os.path.join(VM_DIR, "vm.sh"), "-b", "-K", self._lot.kernel, "-t", str(left),
-            "-p", str(self._lot.processors), "-i", fifo, "-c", "env", f"XTUN_SEED={self._suite.options.seed}",
-            "/usr/bin/python3", os.path.join(VM_DIR, "guest.py"))
+            "-p", str(self._lot.processors), "-i", fifo, "-c", "env",
+            f"XTUN_SEED={self._suite.options.seed}", "/usr/bin/python3", os.path.join(VM_DIR, "guest.py"))
         with self._suite.attended(process):
             for line in lines_of(process, lambda: SILENCE):
                 if line is None:
