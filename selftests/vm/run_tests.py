@@ -260,8 +260,7 @@ class Suite:
         return int(self._end - time.monotonic())
 
     def _lot_of(self, kernel, test):
-        """The debug kernel looks for races in all of them."""
-        return Lot(kernel, 2 if kernel == "debug" or test in self.options.smp else 1)
+        return Lot(kernel, 2 if test in self.options.smp else 1)
 
     # -- called by machines --
 
