@@ -11,6 +11,7 @@
 # remote, a.
 import contextlib
 import socket
+import struct
 
 from lib import errors, ktap, net, pkt, traffic
 
@@ -157,6 +158,19 @@ def gateway(_):
             sock.sendto(b"to whom?", ("10.9.0.3", 9))
 
 
+@ktap.case("a destination without gateway is no peer, whatever was learned of its path")
+def no_gateway(_):
+    bench = errors.Bench()
+    ns, peer = bench.ns, bench.bed.peer
+    ns.tunnel("t0", f"encap gre key {KEY}", "10.9.0.1/24")
+    # About an echo reply that nobody has sent.
+    quote = pkt.icmp("v4", "10.9.0.1", "10.9.0.3", 0, 0)
+    peer.send(pkt.icmp("v4", peer.v4, ns.v4, 3, 4, 1000, quote))
+    ktap.wait_for(lambda: ns.path_mtu("10.9.0.3") == 1000, "the kernel's path MTU")
+    with ns.moves("t0", limit=1, tx_no_peer=1), contextlib.suppress(OSError):
+        traffic.udp(ns, family=socket.AF_INET).sendto(b"to whom?", ("10.9.0.3", 9))
+
+
 @ktap.table("{0} is no peer", ["224.0.0.5", "255.255.255.255"])
 def group(_, lost):
     hosts = Hosts("v4")
@@ -240,6 +254,65 @@ def others(_, family):
         ktap.eq(ns.stats("t0")["rx_packets"], 0, "packets of the tunnel")
     peer.send(pkt.ip(family, far, local, pkt.gre("v4", pkt.inner("v4"), key=KEY), pkt.GRE_PROTO))
     ktap.wait_for(lambda: ns.stats("t0")["rx_packets"] == 1, "the tunnel's own packet")
+
+
+# ---- what netfilter tells of a packet's link layer ----
+
+# From linux/netfilter/nfnetlink.h, nfnetlink_log.h and nfnetlink_queue.h, by the words
+# of nft: subsystem, message for configuration and its attributes (bind, copy metadata,
+# tell each packet at once), attribute of the address.
+TELLERS = {
+    "log group 5": (4, 1, ((1, b"\1"), (2, bytes(4) + b"\1\0"), (5, b"\0\0\0\1")), 8),
+    "queue num 5": (3, 2, ((1, b"\1\0\0\0"), (2, bytes(4) + b"\1")), 9),
+}
+NETLINK_NETFILTER, NLM_F_REQUEST_ACK = 12, 5
+
+
+def told_of_packets(ns, words):
+    """A socket that is told of the packets for which nft has these words."""
+    subsystem, message, attributes, _ = TELLERS[words]
+    body = struct.pack("!BBH", socket.AF_UNSPEC, 0, 5)
+    for kind, value in attributes:
+        body += struct.pack("=HH", 4 + len(value), kind) + value.ljust((len(value) + 3) & ~3, b"\0")
+    sock = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+    sock.send(struct.pack("=IHHII", 16 + len(body), subsystem << 8 | message, NLM_F_REQUEST_ACK,
+                          1, 0) + body)
+    ktap.eq(struct.unpack_from("=i", sock.recv(4096), 16)[0], 0, "error of the listener")
+    return sock
+
+
+def attributes_of(message):
+    """A dict of the attributes in a netlink message of netfilter."""
+    found, at = {}, 20
+    while at + 4 <= len(message):
+        length, kind = struct.unpack_from("=HH", message, at)
+        found[kind & 0x3fff] = message[at + 4:at + length]
+        at += (length + 3) & ~3
+    return found
+
+
+@ktap.table("over {0} {1} is told {2}", [
+    (family, words, what) for words in TELLERS for family, what in (
+        ("v4", "the link-layer source of a packet"), ("v6", "no link-layer source of a packet"))])
+def filtered(_, family, words, _what):
+    net.need_modules("nft_log", "nfnetlink_log", "nft_queue", "nfnetlink_queue")
+    bench = errors.Bench()
+    ns, peer = bench.ns, bench.bed.peer
+    ns.tunnel("t0", f"encap gre key {KEY} {ANY[family]}")
+    ns.check("nft", f"""table inet tell {{
+        chain tell {{
+            type filter hook prerouting priority 0;
+            iifname t0 {words}
+        }}
+    }}""")
+    sock = told_of_packets(ns, words)
+    src = {"v4": "192.0.2.65", "v6": "2001:db8::4142:4344:4546:4748"}[family]
+    peer.send(pkt.ip(family, src, getattr(ns, family),
+                     pkt.gre("v4", pkt.inner("v4"), key=KEY), pkt.GRE_PROTO))
+    seen, _ = traffic.recv(sock, "word of the packet")
+    # The length of an address, and what has room for 8 bytes of it.
+    expected = {"v4": struct.pack("!HH", 4, 0) + net.packed(src) + bytes(4), "v6": None}[family]
+    ktap.eq(attributes_of(seen).get(TELLERS[words][3]), expected, "link-layer source")
 
 
 # ---- errors ----
