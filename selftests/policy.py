@@ -118,6 +118,39 @@ def by_payload(bed, family, kind, proto):
             tunnel.push(pkt.inner(kind))
 
 
+@ktap.table("encap geneve over {0}: a policy for the source that NAT gives stops packets, "
+            "also after a forged packet-too-big", FAMILIES)
+def after_nat(bed, family):
+    tunnel = bed.tunnel("encap geneve payload ip key 8", family)
+    ns, given = tunnel.ns, {"v4": "192.0.2.9", "v6": "2001:db8::9"}[family]
+    table, block = f"{'ip' if family == 'v4' else 'ip6'} nat", f"src {given} dst {tunnel.remote}"
+    ns.check("nft", f"""table {table} {{
+        chain post {{
+            type nat hook postrouting priority 100;
+            {table.split()[0]} daddr {tunnel.remote} snat to {given}
+        }}
+    }}""")
+    ktap.defer(ns.check, "nft", f"delete table {table}")
+    large = inner(tunnel, data=bytes(1300))
+
+    def sent():
+        """The source of what comes of the packet."""
+        bed.peer.drain()
+        tunnel.push(large)
+        outer = bed.peer.recv(lambda packet: pkt.outer_fields(packet)["dst"] == tunnel.remote)
+        return pkt.outer_fields(outer)["src"]
+    ktap.eq(sent(), given, "source without a policy")
+    # About an echo reply, whom nobody asks whether it was sent: the tunnel learns nothing.
+    kind, code, mtu, reply = {"v4": (3, 4, 600, 0), "v6": (2, 0, 1280, 129)}[family]
+    quote = pkt.icmp(family, tunnel.local, tunnel.remote, reply, 0)
+    tunnel.peer.send(pkt.icmp(family, tunnel.remote, tunnel.local, kind, code, mtu, quote))
+    ktap.defer(ns.ip, "-4 route flush cache", "-6 route flush cache")
+    ktap.wait_for(lambda: ns.path_mtu(tunnel.remote) == mtu, "the kernel's path MTU")
+    with net.blocked(ns, f"{block} dir out"), ns.moves(tunnel.dev, tx_filtered=1):
+        tunnel.push(large)
+    ktap.eq(sent(), given, "source when the policy has gone")
+
+
 # ---- rules ----
 
 @contextlib.contextmanager
@@ -192,6 +225,54 @@ def by_dscp(bed, family, words, dscp):
     finally:
         ktap.eq(dscp_rule(tunnel, RTM_DELRULE, dscp), 0, "errno when it goes")
     ktap.true(tunnel.out(marked), "sent again")
+
+
+# ---- fragments ----
+
+PAYLOAD_IP = [(words, family) for words in ("encap geneve payload ip key 9 mtu 3000",
+                                            "encap gue payload ip mtu 3000")
+              for family in FAMILIES]
+
+
+def fragments_port(tunnel, large):
+    """The outer source port of a packet's two fragments, which the flow's others have not."""
+    ports = {source_port(tunnel.out(large)), source_port(tunnel.next())}
+    ktap.eq(len(ports), 1, "source ports of fragments")
+    ktap.true(source_port(tunnel.out(inner(tunnel))) not in ports, "another one of the flow")
+    return ports.pop()
+
+
+@ktap.table("{0} over {1}: an IPsec policy, and a rule, for fragments' source port stop them", PAYLOAD_IP)
+def fragments(bed, words, family):
+    tunnel = bed.tunnel(words, family)
+    large = inner(tunnel, data=bytes(2000))
+    port = fragments_port(tunnel, large)
+    for stops, counter in (
+            (lambda port: policy(tunnel, "out", f"proto udp sport {port}"), "tx_filtered"),
+            (lambda port: rule(tunnel, f"ipproto udp sport {port}"), "tx_no_route")):
+        with stops(port):
+            with tunnel.ns.moves(tunnel.dev, **{counter: 2}):
+                tunnel.push(large)
+            ktap.true(tunnel.out(inner(tunnel)), "the flow's other packets are sent")
+        ktap.eq(source_port(tunnel.out(large)), port, "source port of what is sent again")
+
+
+@ktap.table("{0} over {1}: fragments take the table that a rule has for their source port", PAYLOAD_IP)
+def fragments_table(bed, words, family):
+    tunnel, second = bed.tunnel(words, family), bed.second_link()
+    large = inner(tunnel, data=bytes(2000))
+    port = fragments_port(tunnel, large)
+    route = f"{tunnel.remote} dev under1 table 100"
+    tunnel.ns.ip(second.neighbour_line(tunnel.remote), f"route add {route}")
+    ktap.defer(tunnel.ns.ip, f"route del {route}")
+    net.rule(tunnel.ns, family, f"ipproto udp sport {port} table 100")
+    bed.peer.drain()
+    second.drain()
+    tunnel.push(large)
+    for _ in range(2):
+        ktap.eq(source_port(second.recv(tunnel.is_mine)), port, "source port on the other link")
+    tunnel.push(inner(tunnel))
+    ktap.true(source_port(tunnel.next()) != port, "what comes first on the link is the flow's")
 
 
 ktap.main(setup)
