@@ -342,25 +342,59 @@ def refused(sock):
     return None
 
 
-def levels(bed_tunnel, packet, count):
-    """A packet in so many outer ones of the tunnel, the last of which is sent."""
-    for _ in range(count - 1):
-        packet = bytes(bed_tunnel.outer(pkt.gre(bed_tunnel.family, packet, key=KEY),
-                                        pkt.GRE_PROTO))
-    return pkt.gre(bed_tunnel.family, packet, key=KEY)
+# What RFC 8200 lets be before a tunnel's header: its number, and bytes of which the
+# first is that of GRE.
+BETWEEN = {
+    "": (pkt.GRE_PROTO, ""),
+    ", hop-by-hop options between": (0, "2f 00 01 04 00000000"),
+    ", a routing header between": (43, "2f 00 fd 00 00000000"),
+    ", a fragment header between": (44, "2f 00 0000 00000007"),
+    ", destination options between": (60, "2f 00 01 04 00000000"),
+}
 
 
-@ktap.table("over {0}: a packet comes out of a few tunnels in each other, not of {1}", [
-    (family, count) for family in FAMILIES for count in (20, 27)])
-def out_of_many(lab, family, count):
+def levels(bed_tunnel, packet, count, between=""):
+    """A packet in so many outer ones of the tunnel."""
+    proto, before = BETWEEN[between]
+    for _ in range(count):
+        header = bytes.fromhex(before) + bytes(pkt.gre(bed_tunnel.family, packet, key=KEY))
+        packet = bytes(bed_tunnel.outer(header, proto))
+    return packet
+
+
+@ktap.table("over {0}{2}: a packet comes out of a few tunnels in each other, not of {1}", [
+    *((family, count, "") for family in FAMILIES for count in (20, 27)),
+    *(("v6", 20, between) for between in BETWEEN if between)])
+def out_of_many(lab, family, count, between):
     tunnel = lab.bed().tunnel(f"encap gre key {KEY}", family)
     inner = pkt.inner(family)
-    first = bytes(tunnel.outer(pkt.gre(family, inner, key=KEY), pkt.GRE_PROTO))
     tunnel.delivered()
-    tunnel.send(levels(tunnel, first, 4), pkt.GRE_PROTO)
+    tunnel.peer.send(levels(tunnel, inner, 5, between))
     ktap.wait_for(lambda: inner in tunnel.delivered(), "the packet within five")
     with tunnel.ns.moves(tunnel.dev, rx_nesting=1):
-        tunnel.send(levels(tunnel, first, count - 1), pkt.GRE_PROTO)
+        tunnel.peer.send(levels(tunnel, inner, count, between))
+    ktap.eq(tunnel.delivered(), [], "delivered")
+
+
+@ktap.table("over {0}: likewise out of tunnels that are ports of the VRF that they are bound to",
+            FAMILIES)
+def out_of_many_in_vrf(_, family):
+    net.need_modules("vrf")
+    bed = Bed()
+    tunnel = bed.tunnel(f"encap gre key {KEY}", family)
+    ns, length = bed.ns, {"v4": 24, "v6": 64}[family]
+    ns.device("red", "type vrf table 100")
+    ns.ip("link set under0 master red")
+    # Moving it to another master takes its IPv6 addresses away.
+    ns.refused(net.address_line("under0", f"{tunnel.local}/{length}"))
+    tunnel.set("dev red")
+    ns.ip(f"link set {tunnel.dev} master red")
+    inner = pkt.inner(family)
+    tunnel.delivered()
+    tunnel.peer.send(levels(tunnel, inner, 5))
+    ktap.wait_for(lambda: inner in tunnel.delivered(), "the packet within five")
+    with ns.moves(tunnel.dev, rx_nesting=1):
+        tunnel.peer.send(levels(tunnel, inner, 20))
     ktap.eq(tunnel.delivered(), [], "delivered")
 
 
