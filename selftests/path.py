@@ -130,6 +130,27 @@ def learned(lab, family):
     ktap.contains(path.ingress.check("tunctl", "path", DEV), "not in force", "tunctl path")
 
 
+@ktap.table("over {0} what was learned of a path {2} after: {1}", [
+    (family, *row) for family in FAMILIES for row in (
+        ("dev under0", "is void"), ("fwmark 5", "is void"), ("fwmark inherit", "is void"),
+        ("tos 0x10", "is void"), ("ttl 63", "holds"), ("frag outer", "holds"))])
+def other_way(lab, family, words, what):
+    path = lab.tunnel(GRE, family)
+    narrow(path)
+    path.narrow(1500)
+    path.ingress.ip(f"link set {DEV} type xtun {words}")
+    told = known(path.ingress)
+    if what == "holds":
+        ktap.holds(told, {"mtu": 1400, "learned-mtu": 1400}, "the path")
+        ktap.true("expires" in told, "it expires some time")
+        return
+    ktap.holds(told, {"mtu": 1500, "learned-mtu": 1400, "expires": None}, "the path")
+    # With "probe" it does not matter what the sender itself has learned.
+    largest = 1500 - {"v4": 28, "v6": 48}[family] - 28
+    ktap.true(traffic.ping(path.a, path.b.v4, size=largest, df="probe"),
+              "a reply to what needs all of the link")
+
+
 def send_anew(ns, dst, size, times, processor):
     """A child whose every datagram has the kernel look routes up; its number."""
     sock = ns.socket(net.family_of(dst), socket.SOCK_DGRAM)
@@ -263,6 +284,23 @@ def no_route(lab, family):
     ktap.holds(known(path.ingress), {"error": None, "loop": True, "link-name": DEV, "mtu": None},
                "with a loop")
     ktap.contains(path.ingress.check("tunctl", "path"), "into the tunnel itself", "tunctl path")
+
+
+@ktap.table("a peer on the link has no gateway, whatever the kernel has learned, over {0}", FAMILIES)
+def on_link(_, family):
+    peer = net.peer()
+    ns, local, remote = peer.ns, getattr(peer.ns, family), peer.address(family)
+    ns.tunnel(DEV, f"{GRE} local {local} remote {remote}")
+    kind, code = TOO_BIG[family]
+    # About an echo reply that nobody has sent: what comes of it is the kernel's only.
+    quote = pkt.icmp(family, local, remote, {"v4": 0, "v6": 129}[family], 0)
+    for mtu in (1500, 1300):
+        if mtu != 1500:
+            peer.send(pkt.icmp(family, remote, local, kind, code, mtu, quote))
+            ktap.wait_for(lambda: ns.path_mtu(remote) == 1300, "the kernel's path MTU")
+        ktap.holds(known(ns), {"link-name": "under0", "gateway": None, "source": local},
+                   "tunctl -j path")
+        ktap.true(" via " not in ns.check("tunctl", "path"), "no via in tunctl path")
 
 
 @ktap.case("a tunnel whose underlay is another netns")
