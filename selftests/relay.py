@@ -340,6 +340,14 @@ def redirect_mark(bench, family, words):
     redirected(bench, tunnel, "table 100")
 
 
+@ktap.table("a redirect corrects the route of an inherited DSCP, {1} over {0}", [
+    (family, words) for family in FAMILIES for words in ("encap ip", ALL)])
+def redirect_tos(bench, family, words):
+    tunnel = bench.tunnel(f"{words} tos inherit ttl 62", family)
+    net.rule(tunnel.ns, family, "tos 0x10 table 100")
+    redirected(bench, tunnel, "table 100", tos=0x10)
+
+
 def redirected(bench, tunnel, table, **words):
     """The gateway in this table is replaced by another."""
     first, other, mac = GATEWAYS[tunnel.family]
