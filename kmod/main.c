@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Loading and unloading, and the table of encapsulations.
+ * Loading and unloading, and what there is of each netns.
  */
 #include <linux/in.h>
 #include <linux/module.h>
@@ -10,55 +10,13 @@
 
 #include "xtun.h"
 
-static const struct xtun_encap_ops * const xtun_encaps[XTUN_ENCAP_MAX + 1] = {
-	[XTUN_ENCAP_IP] = &xtun_ip_ops,
-	[XTUN_ENCAP_GRE] = &xtun_gre_ops,
-	[XTUN_ENCAP_NVGRE] = &xtun_nvgre_ops,
-	[XTUN_ENCAP_VXLAN] = &xtun_vxlan_ops,
-	[XTUN_ENCAP_GENEVE] = &xtun_geneve_ops,
-	[XTUN_ENCAP_FOU] = &xtun_fou_ops,
-	[XTUN_ENCAP_GUE] = &xtun_gue_ops,
-	[XTUN_ENCAP_GTP] = &xtun_gtp_ops,
-	[XTUN_ENCAP_L2TP] = &xtun_l2tp_ops,
-	[XTUN_ENCAP_L2TP_IP] = &xtun_l2tp_ip_ops,
-	[XTUN_ENCAP_ICMP] = &xtun_icmp_ops,
-};
-
-static const struct xtun_wire * const xtun_wires[IPPROTO_RAW + 1] = {
-	[IPPROTO_IPIP] = &xtun_ip_wire,
-	[IPPROTO_IPV6] = &xtun_ip_wire,
-	[IPPROTO_MPLS] = &xtun_ip_wire,
-	[IPPROTO_GRE] = &xtun_gre_wire,
-	[IPPROTO_L2TP] = &xtun_l2tp_ip_wire,
-	[IPPROTO_ICMP] = &xtun_icmp_wire,
-	[IPPROTO_ICMPV6] = &xtun_icmp_wire,
+static const struct xtun_encap_ops * const xtun_encaps[] = {
+	&xtun_ip_ops, &xtun_gre_ops, &xtun_nvgre_ops, &xtun_vxlan_ops,
+	&xtun_geneve_ops, &xtun_fou_ops, &xtun_gue_ops, &xtun_gtp_ops,
+	&xtun_l2tp_ops, &xtun_l2tp_ip_ops, &xtun_icmp_ops,
 };
 
 unsigned int xtun_net_id __read_mostly;
-
-/**
- * xtun_encap_find() - find an encapsulation
- * @id: enum xtun_encap
- *
- * Context: any.
- * Return: its operations, or NULL.
- */
-const struct xtun_encap_ops *xtun_encap_find(unsigned int id)
-{
-	return id <= XTUN_ENCAP_MAX ? xtun_encaps[id] : NULL;
-}
-
-/**
- * xtun_wire_by_ipproto() - find what an IP protocol carries
- * @ipproto: protocol number of the outer header
- *
- * Context: any.
- * Return: the form of the header that follows, or NULL.
- */
-const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto)
-{
-	return xtun_wires[ipproto];
-}
 
 static int __net_init xtun_net_init(struct net *net)
 {
@@ -122,10 +80,22 @@ static struct pernet_operations xtun_net_ops = {
 	.size = sizeof(struct xtun_net),
 };
 
+static int __init xtun_encaps_init(void)
+{
+	int i, err = 0;
+
+	for (i = 0; i < ARRAY_SIZE(xtun_encaps) && !err; i++)
+		err = xtun_encap_register(xtun_encaps[i]);
+	return err;
+}
+
 static int __init xtun_init(void)
 {
 	int err;
 
+	err = xtun_encaps_init();
+	if (err)
+		return err;
 	err = xtun_lookup_init();
 	if (err)
 		return err;

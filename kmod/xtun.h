@@ -750,6 +750,7 @@ struct xtun_stray {
  * struct xtun_wire - how headers are told apart on the wire
  * @id: number in struct xtun_match
  * @ipproto: IP protocol number, where a carrier needs one and has one only
+ * @ipprotos: those that lead to it, where there are several
  * @hdr_max: bytes that @parse and @rest look at, unless @parse asks for more
  * @pair: the port that packets are sent from is the one where they arrive, and
  *	the peer's may be another
@@ -776,6 +777,7 @@ struct xtun_stray {
 struct xtun_wire {
 	u8 id;
 	u8 ipproto;
+	u8 ipprotos[4];
 	u8 hdr_max;
 	bool pair;
 	bool common;
@@ -917,6 +919,7 @@ enum xtun_names {
 
 /**
  * struct xtun_encap_ops - an encapsulation
+ * @id: enum xtun_encap
  * @name: as in the grammar
  * @wire: form of its headers
  * @payloads: BIT(enum xtun_payload) for each it carries
@@ -941,6 +944,7 @@ enum xtun_names {
  *	be NULL.
  */
 struct xtun_encap_ops {
+	u8 id;
 	const char *name;
 	const struct xtun_wire *wire;
 	u8 payloads;
@@ -961,16 +965,6 @@ struct xtun_encap_ops {
 	void (*push)(const struct xtun_cx *cx, u8 *hdr);
 };
 
-extern const struct xtun_wire xtun_ip_wire;
-extern const struct xtun_wire xtun_gre_wire;
-extern const struct xtun_wire xtun_vxlan_wire;
-extern const struct xtun_wire xtun_geneve_wire;
-extern const struct xtun_wire xtun_fou_wire;
-extern const struct xtun_wire xtun_gue_wire;
-extern const struct xtun_wire xtun_gtp_wire;
-extern const struct xtun_wire xtun_l2tp_wire;
-extern const struct xtun_wire xtun_l2tp_ip_wire;
-extern const struct xtun_wire xtun_icmp_wire;
 extern const struct xtun_encap_ops xtun_ip_ops;
 extern const struct xtun_encap_ops xtun_gre_ops;
 extern const struct xtun_encap_ops xtun_nvgre_ops;
@@ -998,7 +992,8 @@ enum xtun_reason xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
 				     struct xtun_hdr *h);
 unsigned int xtun_gre_prepare_bare(u8 *hdr);
 
-/* main.c */
+/* encap.c */
+int xtun_encap_register(const struct xtun_encap_ops *ops);
 const struct xtun_encap_ops *xtun_encap_find(unsigned int id);
 const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto);
 

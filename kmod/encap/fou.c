@@ -24,7 +24,7 @@ static unsigned int xtun_fou_prepare(struct xtun_conf *conf, u8 *hdr)
 	return xtun_gre_prepare_bare(hdr);
 }
 
-const struct xtun_wire xtun_fou_wire = {
+static const struct xtun_wire xtun_fou_wire = {
 	.id = 5,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GRE_BARE_LEN,
@@ -33,6 +33,7 @@ const struct xtun_wire xtun_fou_wire = {
 };
 
 const struct xtun_encap_ops xtun_fou_ops = {
+	.id = XTUN_ENCAP_FOU,
 	.name = "fou",
 	.wire = &xtun_fou_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),

@@ -82,7 +82,7 @@ static void xtun_geneve_push(const struct xtun_cx *cx, u8 *hdr)
 	*(__be16 *)(hdr + 2) = xtun_type_named(cx);
 }
 
-const struct xtun_wire xtun_geneve_wire = {
+static const struct xtun_wire xtun_geneve_wire = {
 	.id = 4,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GENEVE_LEN,
@@ -91,6 +91,7 @@ const struct xtun_wire xtun_geneve_wire = {
 };
 
 const struct xtun_encap_ops xtun_geneve_ops = {
+	.id = XTUN_ENCAP_GENEVE,
 	.name = "geneve",
 	.wire = &xtun_geneve_wire,
 	.payloads = BIT(XTUN_PAYLOAD_ETH) | BIT(XTUN_PAYLOAD_IP),

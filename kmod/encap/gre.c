@@ -254,7 +254,7 @@ static void xtun_nvgre_push(const struct xtun_cx *cx, u8 *hdr)
 	hdr[cx->conf->encap_len - 1] = xtun_nvgre_flow_id(cx);
 }
 
-const struct xtun_wire xtun_gre_wire = {
+static const struct xtun_wire xtun_gre_wire = {
 	.id = 2,
 	.ipproto = IPPROTO_GRE,
 	.hdr_max = XTUN_GRE_BARE_LEN + 3 * XTUN_GRE_FIELD_LEN,
@@ -264,6 +264,7 @@ const struct xtun_wire xtun_gre_wire = {
 };
 
 const struct xtun_encap_ops xtun_gre_ops = {
+	.id = XTUN_ENCAP_GRE,
 	.name = "gre",
 	.wire = &xtun_gre_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),
@@ -278,6 +279,7 @@ const struct xtun_encap_ops xtun_gre_ops = {
 };
 
 const struct xtun_encap_ops xtun_nvgre_ops = {
+	.id = XTUN_ENCAP_NVGRE,
 	.name = "nvgre",
 	.wire = &xtun_gre_wire,
 	.payloads = BIT(XTUN_PAYLOAD_ETH),

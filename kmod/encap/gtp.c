@@ -352,7 +352,7 @@ static void xtun_gtp_push(const struct xtun_cx *cx, u8 *hdr)
 			   hdr + 2);
 }
 
-const struct xtun_wire xtun_gtp_wire = {
+static const struct xtun_wire xtun_gtp_wire = {
 	.id = 12,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GTP_LONG_LEN + XTUN_GTP_EXT_LEN + 1,
@@ -363,6 +363,7 @@ const struct xtun_wire xtun_gtp_wire = {
 };
 
 const struct xtun_encap_ops xtun_gtp_ops = {
+	.id = XTUN_ENCAP_GTP,
 	.name = "gtp",
 	.wire = &xtun_gtp_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP),

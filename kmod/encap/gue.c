@@ -93,7 +93,7 @@ static void xtun_gue_push(const struct xtun_cx *cx, u8 *hdr)
 		hdr[1] = xtun_type_to_ipproto(cx->skb->protocol);
 }
 
-const struct xtun_wire xtun_gue_wire = {
+static const struct xtun_wire xtun_gue_wire = {
 	.id = 6,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GUE_LEN + XTUN_GRE_BARE_LEN,
@@ -102,6 +102,7 @@ const struct xtun_wire xtun_gue_wire = {
 };
 
 const struct xtun_encap_ops xtun_gue_ops = {
+	.id = XTUN_ENCAP_GUE,
 	.name = "gue",
 	.wire = &xtun_gue_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP) | BIT(XTUN_PAYLOAD_ETH),

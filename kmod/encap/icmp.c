@@ -79,15 +79,17 @@ static void xtun_icmp_push(const struct xtun_cx *cx, u8 *hdr)
 		hdr[5] = IPPROTO_NONE;
 }
 
-const struct xtun_wire xtun_icmp_wire = {
+static const struct xtun_wire xtun_icmp_wire = {
 	.id = 7,
 	.ipproto = IPPROTO_ICMP,
+	.ipprotos = { IPPROTO_ICMP, IPPROTO_ICMPV6 },
 	.hdr_max = XTUN_ICMP_LEN,
 	.carrier = &xtun_echo_carrier,
 	.parse = xtun_icmp_parse,
 };
 
 const struct xtun_encap_ops xtun_icmp_ops = {
+	.id = XTUN_ENCAP_ICMP,
 	.name = "icmp",
 	.wire = &xtun_icmp_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP),

@@ -76,13 +76,15 @@ static unsigned int xtun_ip_prepare(struct xtun_conf *conf, u8 *hdr)
 	return 0;
 }
 
-const struct xtun_wire xtun_ip_wire = {
+static const struct xtun_wire xtun_ip_wire = {
 	.id = 1,
+	.ipprotos = { IPPROTO_IPIP, IPPROTO_IPV6, IPPROTO_MPLS },
 	.carrier = &xtun_ipproto_carrier,
 	.parse = xtun_ip_parse,
 };
 
 const struct xtun_encap_ops xtun_ip_ops = {
+	.id = XTUN_ENCAP_IP,
 	.name = "ip",
 	.wire = &xtun_ip_wire,
 	.payloads = BIT(XTUN_PAYLOAD_IP),

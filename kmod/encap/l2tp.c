@@ -121,7 +121,7 @@ static unsigned int xtun_l2tp_prepare(struct xtun_conf *conf, u8 *hdr)
 	       xtun_l2tp_prepare_ip(conf, hdr + XTUN_L2TP_FLAGS_LEN);
 }
 
-const struct xtun_wire xtun_l2tp_wire = {
+static const struct xtun_wire xtun_l2tp_wire = {
 	.id = 8,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_L2TP_FLAGS_LEN + XTUN_L2TP_SESSION_LEN +
@@ -133,7 +133,7 @@ const struct xtun_wire xtun_l2tp_wire = {
 	.rest = xtun_l2tp_rest,
 };
 
-const struct xtun_wire xtun_l2tp_ip_wire = {
+static const struct xtun_wire xtun_l2tp_ip_wire = {
 	.id = 9,
 	.ipproto = IPPROTO_L2TP,
 	.hdr_max = XTUN_L2TP_SESSION_LEN + XTUN_L2TP_REST_MAX,
@@ -153,6 +153,7 @@ const struct xtun_wire xtun_l2tp_ip_wire = {
 	.cookies = true
 
 const struct xtun_encap_ops xtun_l2tp_ops = {
+	.id = XTUN_ENCAP_L2TP,
 	.name = "l2tp",
 	.wire = &xtun_l2tp_wire,
 	XTUN_L2TP_SESSION,
@@ -165,6 +166,7 @@ const struct xtun_encap_ops xtun_l2tp_ops = {
 };
 
 const struct xtun_encap_ops xtun_l2tp_ip_ops = {
+	.id = XTUN_ENCAP_L2TP_IP,
 	.name = "l2tp-ip",
 	.wire = &xtun_l2tp_ip_wire,
 	XTUN_L2TP_SESSION,

@@ -112,7 +112,7 @@ static void xtun_vxlan_push(const struct xtun_cx *cx, u8 *hdr)
 		hdr[3] = xtun_vxlan_next(cx->skb->protocol);
 }
 
-const struct xtun_wire xtun_vxlan_wire = {
+static const struct xtun_wire xtun_vxlan_wire = {
 	.id = 3,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_VXLAN_LEN,
@@ -121,6 +121,7 @@ const struct xtun_wire xtun_vxlan_wire = {
 };
 
 const struct xtun_encap_ops xtun_vxlan_ops = {
+	.id = XTUN_ENCAP_VXLAN,
 	.name = "vxlan",
 	.wire = &xtun_vxlan_wire,
 	.payloads = BIT(XTUN_PAYLOAD_ETH) | BIT(XTUN_PAYLOAD_IP),

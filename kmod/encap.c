@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The encapsulations that there are. They register what they are, so that nothing
+ * below them has to know them.
+ */
+#include <linux/bug.h>
+#include <linux/in.h>
+
+#include "xtun.h"
+
+/* Written while the module is loaded, before anybody can make a tunnel. */
+static const struct xtun_encap_ops *xtun_encaps[XTUN_ENCAP_MAX + 1];
+static const struct xtun_wire *xtun_wires[IPPROTO_RAW + 1];
+
+static bool xtun_wire_valid(const struct xtun_wire *wire)
+{
+	return wire && wire->id && wire->carrier && wire->parse &&
+	       (wire->ipproto || wire->ipprotos[0]) &&
+	       wire->carrier->len < XTUN_ENCAP_HDR_MAX;
+}
+
+static bool xtun_encap_valid(const struct xtun_encap_ops *ops)
+{
+	return ops->id && ops->id <= XTUN_ENCAP_MAX && ops->name &&
+	       ops->prepare && ops->payloads & BIT(ops->payload) &&
+	       !ops->key_max == (ops->keying == XTUN_KEY_NONE) &&
+	       ops->key_min <= ops->key_max && xtun_wire_valid(ops->wire);
+}
+
+static int xtun_wire_register(const struct xtun_wire *wire, u8 ipproto)
+{
+	if (xtun_wires[ipproto] && xtun_wires[ipproto] != wire)
+		return -EEXIST;
+	xtun_wires[ipproto] = wire;
+	return 0;
+}
+
+/* UDP leads to a form of headers by its ports. */
+static int xtun_wire_register_all(const struct xtun_wire *wire)
+{
+	int i, err = 0;
+
+	if (wire->ipproto && wire->ipproto != IPPROTO_UDP)
+		err = xtun_wire_register(wire, wire->ipproto);
+	for (i = 0; !err && i < ARRAY_SIZE(wire->ipprotos) &&
+	     wire->ipprotos[i]; i++)
+		err = xtun_wire_register(wire, wire->ipprotos[i]);
+	return err;
+}
+
+/**
+ * xtun_encap_register() - make an encapsulation one that tunnels can have
+ * @ops: the encapsulation, for as long as the module is loaded
+ *
+ * Context: process, while the module is loaded.
+ * Return: 0, -EINVAL for one that is not complete, or -EEXIST where another one
+ * has its number or the protocol number of its packets.
+ */
+int xtun_encap_register(const struct xtun_encap_ops *ops)
+{
+	if (WARN_ON(!xtun_encap_valid(ops)))
+		return -EINVAL;
+	if (WARN_ON(xtun_encaps[ops->id]))
+		return -EEXIST;
+	xtun_encaps[ops->id] = ops;
+	return xtun_wire_register_all(ops->wire);
+}
+
+/**
+ * xtun_encap_find() - find an encapsulation
+ * @id: enum xtun_encap
+ *
+ * Context: any.
+ * Return: its operations, or NULL.
+ */
+const struct xtun_encap_ops *xtun_encap_find(unsigned int id)
+{
+	return id <= XTUN_ENCAP_MAX ? xtun_encaps[id] : NULL;
+}
+
+/**
+ * xtun_wire_by_ipproto() - find what an IP protocol carries
+ * @ipproto: protocol number of the outer header
+ *
+ * Context: any.
+ * Return: the form of the header that follows, or NULL.
+ */
+const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto)
+{
+	return xtun_wires[ipproto];
+}
