@@ -44,10 +44,6 @@ static void xtun_defaults(struct xtun_params *p)
 	p->frag = XTUN_FRAG_INNER;
 	p->icmp_relay = XTUN_ICMP_RELAY_TRANSPARENT;
 	p->icmp_memory = XTUN_ICMP_MEMORY_AUTO;
-	p->qfi = XTUN_QFI_NONE;
-	p->pdu = XTUN_PDU_DOWNLINK;
-	p->l2spec = XTUN_L2SPEC_DEFAULT;
-	p->keepalive = XTUN_KEEPALIVE_DEFAULT;
 	p->fwmark_from = XTUN_MARK_FROM_NUMBER;
 	p->mark_in_from = XTUN_MARK_FROM_NUMBER;
 }
@@ -376,42 +372,6 @@ static int xtun_parse_mss(const struct nlattr *attr, struct xtun_params *p,
 	return 0;
 }
 
-static int xtun_parse_cookie(const struct nlattr *attr, const char *word,
-			     struct xtun_cookie *cookie,
-			     struct netlink_ext_ack *extack)
-{
-	int len;
-
-	if (!attr)
-		return 0;
-
-	len = nla_len(attr);
-	if (len && len != 4 && len != XTUN_COOKIE_MAX) {
-		NL_SET_BAD_ATTR(extack, attr);
-		NL_SET_ERR_MSG_FMT(extack,
-				   "%s: a cookie has 4 or 8 bytes, not %d",
-				   word, len);
-		return -EINVAL;
-	}
-	memset(cookie, 0, sizeof(*cookie));
-	cookie->len = len;
-	memcpy(cookie->data, nla_data(attr), len);
-	return 0;
-}
-
-static int xtun_parse_cookies(struct nlattr **tb, struct xtun_params *p,
-			      struct netlink_ext_ack *extack)
-{
-	int err;
-
-	err = xtun_parse_cookie(tb[XTUN_A_CONF_ICOOKIE], "icookie",
-				&p->icookie, extack);
-	if (err)
-		return err;
-	return xtun_parse_cookie(tb[XTUN_A_CONF_OCOOKIE], "ocookie",
-				 &p->ocookie, extack);
-}
-
 /* A number is said of marks that are one, and forgotten where they are not. */
 static void xtun_parse_mark(const struct nlattr *number,
 			    const struct nlattr *from, u32 *mark, u8 *mark_from)
@@ -434,10 +394,31 @@ static void xtun_parse_marks(struct nlattr **tb, struct xtun_params *p)
 			&p->mark_in, &p->mark_in_from);
 }
 
+static const struct xtun_words *xtun_words_of(unsigned int encap)
+{
+	const struct xtun_encap_ops *ops = xtun_encap_find(encap);
+
+	return ops ? ops->words : NULL;
+}
+
+/* What was said with words that the new encapsulation lacks is forgotten. */
+static void xtun_parse_encap(const struct nlattr *attr, struct xtun_params *p)
+{
+	const struct xtun_words *old = xtun_words_of(p->encap), *new;
+
+	if (!attr)
+		return;
+	p->encap = nla_get_u32(attr);
+	new = xtun_words_of(p->encap);
+	if (new == old)
+		return;
+	memset(p->own, 0, sizeof(p->own));
+	if (new)
+		new->defaults(p->own);
+}
+
 static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 {
-	if (tb[XTUN_A_CONF_ENCAP])
-		p->encap = nla_get_u32(tb[XTUN_A_CONF_ENCAP]);
 	if (tb[XTUN_A_CONF_PAYLOAD])
 		p->payload = nla_get_u32(tb[XTUN_A_CONF_PAYLOAD]);
 	if (tb[XTUN_A_CONF_TTL])
@@ -460,22 +441,12 @@ static void xtun_parse_scalars(struct nlattr **tb, struct xtun_params *p)
 		p->dport = nla_get_u16(tb[XTUN_A_CONF_DPORT]);
 	if (tb[XTUN_A_CONF_LPORT])
 		p->lport = nla_get_u16(tb[XTUN_A_CONF_LPORT]);
-	if (tb[XTUN_A_CONF_L2SPEC])
-		p->l2spec = nla_get_u32(tb[XTUN_A_CONF_L2SPEC]);
 	if (tb[XTUN_A_CONF_MTU])
 		p->mtu = nla_get_u32(tb[XTUN_A_CONF_MTU]);
 	if (tb[XTUN_A_CONF_ICMP_RELAY])
 		p->icmp_relay = nla_get_u32(tb[XTUN_A_CONF_ICMP_RELAY]);
 	if (tb[XTUN_A_CONF_ICMP_MEMORY])
 		p->icmp_memory = nla_get_u32(tb[XTUN_A_CONF_ICMP_MEMORY]);
-	if (tb[XTUN_A_CONF_QFI])
-		p->qfi = nla_get_u8(tb[XTUN_A_CONF_QFI]);
-	if (tb[XTUN_A_CONF_PDU])
-		p->pdu = nla_get_u32(tb[XTUN_A_CONF_PDU]);
-	if (tb[XTUN_A_CONF_ECHO])
-		p->echo = nla_get_u32(tb[XTUN_A_CONF_ECHO]);
-	if (tb[XTUN_A_CONF_KEEPALIVE])
-		p->keepalive = nla_get_u16(tb[XTUN_A_CONF_KEEPALIVE]);
 	if (tb[XTUN_A_CONF_FLAGS]) {
 		struct nla_bitfield32 b =
 			nla_get_bitfield32(tb[XTUN_A_CONF_FLAGS]);
@@ -497,6 +468,7 @@ static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
 		return -EOPNOTSUPP;
 	}
 
+	xtun_parse_encap(tb[XTUN_A_CONF_ENCAP], p);
 	xtun_parse_scalars(tb, p);
 	xtun_parse_keys(tb, p);
 	xtun_parse_marks(tb, p);
@@ -507,9 +479,6 @@ static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
 	if (err)
 		return err;
 	err = xtun_parse_allow(tb[XTUN_A_CONF_ALLOW], p, extack);
-	if (err)
-		return err;
-	err = xtun_parse_cookies(tb, p, extack);
 	if (err)
 		return err;
 	return xtun_parse_mss(tb[XTUN_A_CONF_MSS], p, extack);
@@ -672,116 +641,6 @@ static int xtun_check_udpcsum(const struct xtun_encap_ops *ops,
 	return 0;
 }
 
-static int xtun_check_qfi(const struct xtun_encap_ops *ops, struct nlattr **tb,
-			  const struct xtun_params *p,
-			  struct netlink_ext_ack *extack)
-{
-	if (p->qfi != XTUN_QFI_NONE && !ops->qfi) {
-		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_QFI]);
-		NL_SET_ERR_MSG_FMT(extack,
-				   "qfi: encapsulation %s has none; say qfi none",
-				   ops->name);
-		return -EINVAL;
-	}
-	if (p->qfi == XTUN_QFI_NONE && p->pdu != XTUN_PDU_DOWNLINK) {
-		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_PDU],
-				    "pdu: only packets with a qfi tell it; give one, or say pdu downlink");
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int xtun_refuse_cookie(struct nlattr *attr, const char *word,
-			      const struct xtun_encap_ops *ops,
-			      struct netlink_ext_ack *extack)
-{
-	NL_SET_BAD_ATTR(extack, attr);
-	NL_SET_ERR_MSG_FMT(extack,
-			   "%s: encapsulation %s has no cookies; say %s none",
-			   word, ops->name, word);
-	return -EINVAL;
-}
-
-static int xtun_check_cookies(const struct xtun_encap_ops *ops,
-			      struct nlattr **tb, const struct xtun_params *p,
-			      struct netlink_ext_ack *extack)
-{
-	bool one = !memcmp(&p->icookie, &p->ocookie, sizeof(p->icookie));
-
-	if (ops->cookies)
-		return 0;
-	if (p->icookie.len)
-		return xtun_refuse_cookie(tb[XTUN_A_CONF_ICOOKIE],
-					  one ? "cookie" : "icookie", ops,
-					  extack);
-	if (p->ocookie.len)
-		return xtun_refuse_cookie(tb[XTUN_A_CONF_OCOOKIE], "ocookie",
-					  ops, extack);
-	if (p->l2spec != XTUN_L2SPEC_DEFAULT) {
-		NL_SET_BAD_ATTR(extack, tb[XTUN_A_CONF_L2SPEC]);
-		NL_SET_ERR_MSG_FMT(extack,
-				   "l2spec: encapsulation %s has none; say l2spec default",
-				   ops->name);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int xtun_refuse_no_roles(const struct xtun_encap_ops *ops,
-				struct nlattr *attr, const char *word,
-				struct netlink_ext_ack *extack)
-{
-	NL_SET_BAD_ATTR(extack, attr);
-	NL_SET_ERR_MSG_FMT(extack, "%s: encapsulation %s has no use for it",
-			   word, ops->name);
-	return -EINVAL;
-}
-
-/* What is said of a role is forgotten with it. */
-static int xtun_check_no_roles(const struct xtun_encap_ops *ops,
-			       struct nlattr **tb, struct xtun_params *p,
-			       struct netlink_ext_ack *extack)
-{
-	if (tb[XTUN_A_CONF_ECHO])
-		return xtun_refuse_no_roles(ops, tb[XTUN_A_CONF_ECHO], "echo",
-					    extack);
-	if (tb[XTUN_A_CONF_KEEPALIVE])
-		return xtun_refuse_no_roles(ops, tb[XTUN_A_CONF_KEEPALIVE],
-					    "keepalive", extack);
-	p->echo = 0;
-	p->keepalive = XTUN_KEEPALIVE_DEFAULT;
-	return 0;
-}
-
-static int xtun_check_roles(const struct xtun_encap_ops *ops,
-			    struct nlattr **tb, struct xtun_params *p,
-			    struct netlink_ext_ack *extack)
-{
-	if (!ops->roles)
-		return xtun_check_no_roles(ops, tb, p, extack);
-
-	if (!p->echo) {
-		NL_SET_ERR_MSG_FMT(extack,
-				   "echo: encapsulation %s needs it, request or reply",
-				   ops->name);
-		return -EINVAL;
-	}
-	if (p->echo == XTUN_ECHO_REQUEST && xtun_addr_is_any(&p->remote)) {
-		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_REMOTE],
-				    "remote: needed with echo request; give the peer's address");
-		return -EDESTADDRREQ;
-	}
-	if (p->echo == XTUN_ECHO_REPLY) {
-		if (tb[XTUN_A_CONF_KEEPALIVE]) {
-			NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_KEEPALIVE],
-					    "keepalive: only with echo request");
-			return -EINVAL;
-		}
-		p->keepalive = XTUN_KEEPALIVE_DEFAULT;
-	}
-	return 0;
-}
-
 /* Words that have a meaning over one underlay family only. */
 static int xtun_check_family(const struct xtun_params *p, struct nlattr **tb,
 			     struct netlink_ext_ack *extack)
@@ -828,15 +687,43 @@ static int xtun_check_ranges(const struct xtun_params *p, struct nlattr **tb,
 				    "encaplimit: 0 to 255, or none");
 		return -ERANGE;
 	}
-	if (p->qfi > XTUN_QFI_NONE) {
-		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_QFI],
-				    "qfi: 0 to 63, or none");
-		return -ERANGE;
-	}
 	if (p->mtu && (p->mtu < ETH_MIN_MTU || p->mtu > ETH_MAX_MTU)) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_MTU],
 				    "mtu: 68 to 65535, or auto");
 		return -ERANGE;
+	}
+	return 0;
+}
+
+static bool xtun_has_word(const struct xtun_words *words, unsigned int attr)
+{
+	int i;
+
+	for (i = 0; words && i < XTUN_WORDS_MAX; i++) {
+		if (words->words[i].attr == attr)
+			return true;
+	}
+	return false;
+}
+
+/* Words of other encapsulations. */
+static int xtun_check_words(const struct xtun_encap_ops *ops, struct nlattr **tb,
+			    struct netlink_ext_ack *extack)
+{
+	const char *word;
+	int attr;
+
+	for (attr = 1; attr <= XTUN_A_CONF_MAX; attr++) {
+		if (!tb[attr] || xtun_has_word(ops->words, attr))
+			continue;
+		word = xtun_encap_word(attr);
+		if (!word)
+			continue;
+		NL_SET_BAD_ATTR(extack, tb[attr]);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: encapsulation %s has no use for it",
+				   word, ops->name);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -891,6 +778,9 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 		return -EINVAL;
 	}
 
+	err = xtun_check_words(ops, tb, extack);
+	if (err)
+		return err;
 	err = xtun_check_ends(ops, p, extack);
 	if (err)
 		return err;
@@ -910,19 +800,13 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 	err = xtun_check_udpcsum(ops, tb[XTUN_A_CONF_FLAGS], p, extack);
 	if (err)
 		return err;
-	err = xtun_check_roles(ops, tb, p, extack);
-	if (err)
-		return err;
 	err = xtun_check_flags(ops, tb[XTUN_A_CONF_FLAGS], p->flags, extack);
 	if (err)
 		return err;
-	err = xtun_check_qfi(ops, tb, p, extack);
+	err = xtun_check_family(p, tb, extack);
 	if (err)
 		return err;
-	err = xtun_check_cookies(ops, tb, p, extack);
-	if (err)
-		return err;
-	return xtun_check_family(p, tb, extack);
+	return ops->words ? ops->words->take(tb, p, extack) : 0;
 }
 
 /* Everything in @conf that follows from what the user said. */
@@ -1230,59 +1114,6 @@ static int xtun_put_ports(struct sk_buff *skb, const struct xtun_conf *conf)
 	       -EMSGSIZE : 0;
 }
 
-static int xtun_put_qfi(struct sk_buff *skb, const struct xtun_conf *conf)
-{
-	if (!conf->ops->qfi)
-		return 0;
-	return nla_put_u8(skb, XTUN_A_CONF_QFI, conf->p.qfi) ||
-	       nla_put_u32(skb, XTUN_A_CONF_PDU, conf->p.pdu) ? -EMSGSIZE : 0;
-}
-
-/* That there are some is told: who makes the tunnel again has to know. */
-static int xtun_put_cookies_hidden(struct sk_buff *skb,
-				   const struct xtun_params *p)
-{
-	if (!p->icookie.len && !p->ocookie.len)
-		return 0;
-	return nla_put_flag(skb, XTUN_A_CONF_HIDDEN);
-}
-
-static int xtun_put_cookies_shown(struct sk_buff *skb,
-				  const struct xtun_params *p)
-{
-	if (p->icookie.len && nla_put(skb, XTUN_A_CONF_ICOOKIE, p->icookie.len,
-				      p->icookie.data))
-		return -EMSGSIZE;
-	if (p->ocookie.len && nla_put(skb, XTUN_A_CONF_OCOOKIE, p->ocookie.len,
-				      p->ocookie.data))
-		return -EMSGSIZE;
-	return 0;
-}
-
-static int xtun_put_cookies(struct sk_buff *skb, const struct xtun_conf *conf,
-			    u8 sight)
-{
-	const struct xtun_params *p = &conf->p;
-	int err;
-
-	if (!conf->ops->cookies)
-		return 0;
-	err = sight & XTUN_SEES_SECRETS ? xtun_put_cookies_shown(skb, p) :
-					  xtun_put_cookies_hidden(skb, p);
-	return err ?: nla_put_u32(skb, XTUN_A_CONF_L2SPEC, p->l2spec);
-}
-
-static int xtun_put_role(struct sk_buff *skb, const struct xtun_params *p)
-{
-	if (!p->echo)
-		return 0;
-	if (nla_put_u32(skb, XTUN_A_CONF_ECHO, p->echo))
-		return -EMSGSIZE;
-	if (p->echo != XTUN_ECHO_REQUEST)
-		return 0;
-	return nla_put_u16(skb, XTUN_A_CONF_KEEPALIVE, p->keepalive);
-}
-
 /**
  * xtun_conf_fill() - write a configuration as attributes
  * @skb: message to append to
@@ -1298,6 +1129,7 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf, u8 sight)
 {
 	const struct xtun_params *p = &conf->p;
 	struct nla_bitfield32 flags = { p->flags };
+	const struct xtun_words *words;
 
 	if (p->payload && nla_put_u32(skb, XTUN_A_CONF_PAYLOAD, p->payload))
 		return -EMSGSIZE;
@@ -1306,6 +1138,7 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf, u8 sight)
 	if (!conf->ops)
 		return 0;
 
+	words = conf->ops->words;
 	flags.selector = conf->ops->flags;
 	if (nla_put_u32(skb, XTUN_A_CONF_ENCAP, p->encap) ||
 	    xtun_put_ends(skb, p, sight) ||
@@ -1320,9 +1153,7 @@ int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf, u8 sight)
 	    nla_put_u32(skb, XTUN_A_CONF_ICMP_MEMORY, p->icmp_memory) ||
 	    nla_put_u32(skb, XTUN_A_CONF_MSS, p->mss) ||
 	    nla_put(skb, XTUN_A_CONF_FLAGS, sizeof(flags), &flags) ||
-	    xtun_put_allow(skb, p) || xtun_put_ports(skb, conf) ||
-	    xtun_put_qfi(skb, conf) || xtun_put_cookies(skb, conf, sight) ||
-	    xtun_put_role(skb, p))
+	    xtun_put_allow(skb, p) || xtun_put_ports(skb, conf))
 		return -EMSGSIZE;
-	return 0;
+	return words ? words->put(skb, p, sight) : 0;
 }

@@ -78,6 +78,37 @@ const struct xtun_encap_ops *xtun_encap_find(unsigned int id)
 	return id <= XTUN_ENCAP_MAX ? xtun_encaps[id] : NULL;
 }
 
+static const char *xtun_words_find(const struct xtun_words *words,
+				   unsigned int attr)
+{
+	int i;
+
+	for (i = 0; words && i < XTUN_WORDS_MAX; i++) {
+		if (words->words[i].attr == attr)
+			return words->words[i].word;
+	}
+	return NULL;
+}
+
+/**
+ * xtun_encap_word() - the word of an attribute that only some encapsulations have
+ * @attr: enum xtun_a_conf
+ *
+ * Context: any.
+ * Return: the word, or NULL for an attribute that all have, or none.
+ */
+const char *xtun_encap_word(unsigned int attr)
+{
+	const char *word = NULL;
+	unsigned int id;
+
+	for (id = 0; id <= XTUN_ENCAP_MAX && !word; id++) {
+		if (xtun_encaps[id])
+			word = xtun_words_find(xtun_encaps[id]->words, attr);
+	}
+	return word;
+}
+
 /**
  * xtun_wire_by_ipproto() - find what an IP protocol carries
  * @ipproto: protocol number of the outer header

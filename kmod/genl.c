@@ -131,8 +131,10 @@ static size_t xtun_tunnel_size(const struct xtun_dev *tun)
  */
 static bool xtun_one_end(const struct xtun_conf *conf)
 {
-	return conf->ops && (xtun_has_remote(conf) ||
-			     conf->p.echo == XTUN_ECHO_REPLY);
+	const struct xtun_encap_ops *ops = conf->ops;
+
+	return ops && (xtun_has_remote(conf) ||
+		       (ops->one_end && ops->one_end(conf)));
 }
 
 static int xtun_put_drop_last(struct sk_buff *skb, const struct xtun_dev *tun,

@@ -36,8 +36,8 @@
 /* A UDP packet in which the inner packets are what it stands for. */
 #define XTUN_GSO_UDP_TUNNEL	(SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM)
 
-/* RFC 3931 section 4.1. */
-#define XTUN_COOKIE_MAX		8
+/* Bytes for what only one encapsulation's users can say. */
+#define XTUN_OWN_MAX		24
 
 /* Tags of a frame that are looked behind. */
 #define XTUN_VLAN_TAGS_MAX	2
@@ -152,16 +152,6 @@ struct xtun_prefix {
 };
 
 /**
- * struct xtun_cookie - bytes that show a packet to be of its tunnel
- * @len: how many, 0 for none
- * @data: the bytes as on the wire, and zeros
- */
-struct xtun_cookie {
-	u8 len;
-	u8 data[XTUN_COOKIE_MAX];
-};
-
-/**
  * struct xtun_link - what a tunnel's dev is at one moment
  * @index: its ifindex, or 0 while it is not there
  * @name: its name
@@ -198,21 +188,15 @@ struct xtun_link {
  * @icmp_relay: enum xtun_icmp_relay
  * @icmp_memory: enum xtun_icmp_memory
  * @mss: clamp of TCP's MSS, XTUN_MSS_AUTO, or 0 for none
- * @echo: enum xtun_echo, or 0 where there are no such roles
- * @keepalive: seconds between packets that carry nothing, 0 for none
  * @sport_min: first source port in host order, 0 for the default
  * @sport_max: last one
  * @dport: destination port in host order, 0 for the default
  * @lport: port where packets arrive in host order, 0 for that of the encapsulation
- * @qfi: QoS flow identifier of sent packets (TS 38.415), or XTUN_QFI_NONE
- * @pdu: enum xtun_pdu, which way packets with that go
- * @icookie: cookie of received packets
- * @ocookie: cookie of sent packets
- * @l2spec: enum xtun_l2spec
  * @flags: enum xtun_conf_flags
  * @mtu: pinned MTU in bytes, or 0 to follow the underlay
  * @n_allow: how many prefixes @allow has, 0 for any source
  * @allow: inner sources that may come out
+ * @own: what struct xtun_words of the encapsulation has put there
  */
 struct xtun_params {
 	u8 encap;
@@ -238,21 +222,15 @@ struct xtun_params {
 	u8 icmp_relay;
 	u8 icmp_memory;
 	u16 mss;
-	u8 echo;
-	u16 keepalive;
 	u16 sport_min;
 	u16 sport_max;
 	u16 dport;
 	u16 lport;
-	u8 qfi;
-	u8 pdu;
-	struct xtun_cookie icookie;
-	struct xtun_cookie ocookie;
-	u8 l2spec;
 	u32 flags;
 	u32 mtu;
 	u8 n_allow;
 	struct xtun_prefix *allow;
+	u8 own[XTUN_OWN_MAX] __aligned(8);
 };
 
 /**
@@ -448,6 +426,16 @@ struct xtun_asker {
 	__be16 id;
 	u8 family;
 	u8 zero;
+};
+
+/**
+ * struct xtun_role - what users of ICMP echo say of the end
+ * @echo: enum xtun_echo, or 0 while nothing was said
+ * @keepalive: seconds between packets that carry nothing, 0 for none
+ */
+struct xtun_role {
+	u8 echo;
+	u16 keepalive;
 };
 
 /**
@@ -918,6 +906,40 @@ enum xtun_names {
 };
 
 /**
+ * struct xtun_word - a word that some encapsulations have and others do not
+ * @attr: its attribute, of at most 8 bytes
+ * @word: as in the grammar
+ */
+struct xtun_word {
+	u16 attr;
+	const char *word;
+};
+
+/* So many at most. */
+#define XTUN_WORDS_MAX		4
+
+/**
+ * struct xtun_words - what the users of some encapsulations can say beyond others
+ * @words: the words, those of no other struct xtun_words
+ * @defaults: fills in a private block as if nothing had been said
+ * @take: reads what is there of its words in @tb into the private block of @p,
+ *	whose common words are right, and checks it; under RTNL. Returns 0, or a
+ *	negative error with its reason in @extack.
+ * @put: writes its words as attributes, for who sees so much (enum xtun_sight).
+ *	Returns 0 or -EMSGSIZE.
+ *
+ * The private block is @own of struct xtun_params, xtun_own() gives it. It goes
+ * from one configuration to the next as long as these have the same words.
+ */
+struct xtun_words {
+	struct xtun_word words[XTUN_WORDS_MAX];
+	void (*defaults)(void *own);
+	int (*take)(struct nlattr **tb, struct xtun_params *p,
+		    struct netlink_ext_ack *extack);
+	int (*put)(struct sk_buff *skb, const struct xtun_params *p, u8 sight);
+};
+
+/**
  * struct xtun_encap_ops - an encapsulation
  * @id: enum xtun_encap
  * @name: as in the grammar
@@ -929,11 +951,9 @@ enum xtun_names {
  * @key_min: least key
  * @key_max: greatest key, 0 when it has none
  * @key_needed: it is nothing without a key
- * @qfi: its packets can have a QoS flow identifier
- * @cookies: its headers may have cookies and an L2-specific sublayer
- * @roles: its ends differ, one requests and the other replies
  * @lport: its packets may arrive at another port than they go to
  * @flags: enum xtun_conf_flags that mean something
+ * @words: what its users, and no others, can say, or NULL
  * @dport: default destination port for each payload, 0 for none
  * @prepare: writes the header at @hdr but for what changes with a packet, and
  *	the gso_type of a valid @conf, unless what the carrier has put there is
@@ -942,6 +962,8 @@ enum xtun_names {
  *	known. NULL where all packets have the same, or none.
  * @push: completes the header at @hdr, that @prepare began, for a packet. May
  *	be NULL.
+ * @one_end: do all packets of a tunnel with @conf, which has remote any, come
+ *	from one end? NULL where they do not.
  */
 struct xtun_encap_ops {
 	u8 id;
@@ -954,15 +976,14 @@ struct xtun_encap_ops {
 	u32 key_min;
 	u32 key_max;
 	bool key_needed;
-	bool qfi;
-	bool cookies;
-	bool roles;
 	bool lport;
 	u32 flags;
+	const struct xtun_words *words;
 	u16 dport[XTUN_PAYLOAD_MAX + 1];
 	unsigned int (*prepare)(struct xtun_conf *conf, u8 *hdr);
 	void (*flow)(const struct xtun_cx *cx, union flowi_uli *uli);
 	void (*push)(const struct xtun_cx *cx, u8 *hdr);
+	bool (*one_end)(const struct xtun_conf *conf);
 };
 
 extern const struct xtun_encap_ops xtun_ip_ops;
@@ -995,6 +1016,7 @@ unsigned int xtun_gre_prepare_bare(u8 *hdr);
 /* encap.c */
 int xtun_encap_register(const struct xtun_encap_ops *ops);
 const struct xtun_encap_ops *xtun_encap_find(unsigned int id);
+const char *xtun_encap_word(unsigned int attr);
 const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto);
 
 /**
@@ -1007,6 +1029,18 @@ const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto);
 static inline bool xtun_has_remote(const struct xtun_conf *conf)
 {
 	return !ipv6_addr_any(&conf->p.remote.in6);
+}
+
+/**
+ * xtun_own() - what was said with words of an encapsulation's own
+ * @conf: a configuration of it
+ *
+ * Context: any.
+ * Return: the private block that its struct xtun_words has filled in.
+ */
+static inline const void *xtun_own(const struct xtun_conf *conf)
+{
+	return conf->p.own;
 }
 
 /* config.c */

@@ -837,10 +837,9 @@ REFUSED = [
     ("encap gtp key 1 oseq", "oseq: encapsulation gtp has no use for it; say nooseq"),
     ("encap gtp key 1 pdu uplink",
      "pdu: only packets with a qfi tell it; give one, or say pdu downlink"),
-    ("encap gre qfi 3", "qfi: encapsulation gre has none; say qfi none"),
-    ("encap vxlan key 1 qfi 0", "qfi: encapsulation vxlan has none; say qfi none"),
-    ("encap gre pdu uplink",
-     "pdu: only packets with a qfi tell it; give one, or say pdu downlink"),
+    ("encap gre qfi 3", "qfi: encapsulation gre has no use for it"),
+    ("encap vxlan key 1 qfi 0", "qfi: encapsulation vxlan has no use for it"),
+    ("encap gre pdu uplink", "pdu: encapsulation gre has no use for it"),
 ]
 
 
@@ -890,9 +889,11 @@ def changed(test):
     a = test.hosts.a
     a.ip("link add r0 type xtun encap gtp key 1 qfi 5 remote 192.0.2.9")
     ktap.defer(a.ip, "link del r0")
-    ktap.eq(refusal(a, "link set r0 type xtun encap gre"),
-            "qfi: encapsulation gre has none; say qfi none", "what the kernel says")
-    a.ip("link set r0 type xtun encap gre qfi none")
+    ktap.eq(refusal(a, "link set r0 type xtun encap gre qfi none"),
+            "qfi: encapsulation gre has no use for it", "what the kernel says")
+    for words, qfi in (("encap gtp", 5), ("encap gre", None), ("encap gtp", None)):
+        a.ip(f"link set r0 type xtun {words}")
+        ktap.eq(a.tunctl("show", "r0")[0]["conf"].get("qfi"), qfi, f"qfi after {words}")
 
 
 # ---- tshark ----

@@ -555,11 +555,10 @@ REFUSED = [
     (f"encap l2tp-ip {V4} key 5 noudpcsum", "udpcsum"),
     (f"encap l2tp {V4} key 7", "base"),
     (f"encap l2tp payload ip {V4} key 7 cookie 01020304", "base"),
-    (f"encap gre {V4} cookie 01020304",
-     "cookie: encapsulation gre has no cookies; say cookie none"),
+    (f"encap gre {V4} cookie 01020304", "cookie: encapsulation gre has no use for it"),
     (f"encap ip {V4} icookie 01020304", "icookie: encapsulation ip"),
     (f"encap vxlan {V4} key 1 ocookie 0102030405060708", "ocookie: encapsulation vxlan"),
-    (f"encap gre {V4} l2spec none", "l2spec: encapsulation gre has none; say l2spec default"),
+    (f"encap gre {V4} l2spec none", "l2spec: encapsulation gre has no use for it"),
     (f"encap vxlan {V4} key 1 dport 1701", "dport: base has port 1701 for another"),
     (f"encap l2tp {V4} key 5 sport 4789", "sport: other has port 4789 for another"),
 ]
@@ -619,7 +618,7 @@ CHANGES = [
     ("sport auto dport auto", {"sport": None, "dport": PORT}),
     ("cookie ffffffffffffffff l2spec none", {"cookie": "f" * 16, "l2spec": "none"}),
     ("encap l2tp-ip", {"encap": "l2tp-ip", "dport": None}),
-    ("encap gre cookie none l2spec default nokey", {
+    ("encap gre nokey", {
         "encap": "gre", "cookie": None, "l2spec": None, "key": None}),
 ]
 

@@ -19,6 +19,11 @@ static u8 xtun_echo_type(u8 family, u8 echo)
 					   ICMPV6_ECHO_REPLY;
 }
 
+static u8 xtun_echo_of(const struct xtun_conf *conf)
+{
+	return ((const struct xtun_role *)xtun_own(conf))->echo;
+}
+
 static bool xtun_echo_is(u8 family, u8 ipproto, const u8 *hdr)
 {
 	const struct icmphdr *icmph = (const struct icmphdr *)hdr;
@@ -34,15 +39,16 @@ static bool xtun_echo_is(u8 family, u8 ipproto, const u8 *hdr)
 static void xtun_echo_prepare(struct xtun_conf *conf)
 {
 	struct icmphdr *icmph = (struct icmphdr *)conf->encap_hdr;
+	const struct xtun_role *role = xtun_own(conf);
 	const struct xtun_params *p = &conf->p;
 
 	if (p->family == AF_INET6)
 		conf->ipproto = IPPROTO_ICMPV6;
-	icmph->type = xtun_echo_type(p->family, p->echo);
+	icmph->type = xtun_echo_type(p->family, role->echo);
 	conf->uli.icmpt.type = icmph->type;
-	if (p->echo == XTUN_ECHO_REQUEST) {
+	if (role->echo == XTUN_ECHO_REQUEST) {
 		icmph->un.echo.id = conf->tun->exchange.id;
-		conf->keepalive = p->keepalive;
+		conf->keepalive = role->keepalive;
 	} else if (ipv6_addr_any(&p->local.in6)) {
 		/* The source is the address that was asked. */
 		conf->one_path = false;
@@ -88,7 +94,7 @@ static void xtun_echo_learn(const struct sk_buff *skb,
 	struct xtun_match match = { .family = conf->match.family };
 	struct xtun_asker asker, known;
 
-	if (conf->p.echo != XTUN_ECHO_REPLY ||
+	if (xtun_echo_of(conf) != XTUN_ECHO_REPLY ||
 	    !xtun_route_for_one(skb, conf->p.family))
 		return;
 	xtun_route_addrs(skb, &match);
@@ -114,7 +120,7 @@ static bool xtun_echo_peer(struct xtun_cx *cx)
 	struct xtun_exchange *exchange = &cx->tun->exchange;
 	struct xtun_asker asker;
 
-	if (cx->conf->p.echo == XTUN_ECHO_REQUEST)
+	if (xtun_echo_of(cx->conf) == XTUN_ECHO_REQUEST)
 		return true;
 	asker = xtun_echo_asker(exchange);
 	if (!xtun_echo_asked(cx->conf, &asker))
@@ -132,7 +138,7 @@ static void xtun_echo_push(const struct xtun_cx *cx, u8 *hdr)
 {
 	struct icmphdr *icmph = (struct icmphdr *)hdr;
 
-	if (cx->conf->p.echo == XTUN_ECHO_REQUEST) {
+	if (xtun_echo_of(cx->conf) == XTUN_ECHO_REQUEST) {
 		icmph->un.echo.sequence =
 			htons(atomic_fetch_inc(&cx->tun->oseq));
 	} else {
@@ -157,7 +163,7 @@ static enum xtun_reason xtun_echo_check(struct sk_buff *skb,
 		return XTUN_RX_CHECKSUM;
 	if (icmph->type != xtun_echo_type(conf->p.family, h->echo))
 		return XTUN_RX_REFLECTED;
-	if (h->echo == conf->p.echo)
+	if (h->echo == xtun_echo_of(conf))
 		return XTUN_RX_SAME_ROLE;
 	if (h->echo == XTUN_ECHO_REPLY &&
 	    icmph->un.echo.id != conf->tun->exchange.id)
@@ -172,9 +178,9 @@ static bool xtun_echo_sent(const struct xtun_conf *conf, const u8 *hdr,
 	const struct icmphdr *icmph = (const struct icmphdr *)hdr;
 	struct xtun_exchange *exchange = &conf->tun->exchange;
 
-	if (icmph->type != xtun_echo_type(conf->p.family, conf->p.echo))
+	if (icmph->type != xtun_echo_type(conf->p.family, xtun_echo_of(conf)))
 		return false;
-	if (conf->p.echo == XTUN_ECHO_REQUEST)
+	if (xtun_echo_of(conf) == XTUN_ECHO_REQUEST)
 		return icmph->un.echo.id == exchange->id;
 	return icmph->un.echo.id == xtun_echo_asker(exchange).id;
 }

@@ -11,6 +11,7 @@
 #include <linux/in.h>
 #include <linux/udp.h>
 #include <linux/unaligned.h>
+#include <net/netlink.h>
 
 #include "../xtun.h"
 
@@ -323,26 +324,88 @@ static void xtun_gtp_stray(struct xtun_stray *s)
 		xtun_gtp_message(s);
 }
 
+/* ---- qfi, pdu ---- */
+
+/**
+ * struct xtun_gtp_own - what users of GTP-U say beyond others
+ * @qfi: QoS flow identifier of sent packets (TS 38.415), or XTUN_QFI_NONE
+ * @pdu: enum xtun_pdu, which way packets with that go
+ */
+struct xtun_gtp_own {
+	u8 qfi;
+	u8 pdu;
+};
+
+static void xtun_gtp_defaults(void *data)
+{
+	struct xtun_gtp_own *own = data;
+
+	BUILD_BUG_ON(sizeof(*own) > XTUN_OWN_MAX);
+	own->qfi = XTUN_QFI_NONE;
+	own->pdu = XTUN_PDU_DOWNLINK;
+}
+
+static int xtun_gtp_take(struct nlattr **tb, struct xtun_params *p,
+			 struct netlink_ext_ack *extack)
+{
+	struct xtun_gtp_own *own = (struct xtun_gtp_own *)p->own;
+
+	if (tb[XTUN_A_CONF_QFI])
+		own->qfi = nla_get_u8(tb[XTUN_A_CONF_QFI]);
+	if (tb[XTUN_A_CONF_PDU])
+		own->pdu = nla_get_u32(tb[XTUN_A_CONF_PDU]);
+	if (own->qfi > XTUN_QFI_NONE) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_QFI],
+				    "qfi: 0 to 63, or none");
+		return -ERANGE;
+	}
+	if (own->qfi == XTUN_QFI_NONE && own->pdu != XTUN_PDU_DOWNLINK) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_PDU],
+				    "pdu: only packets with a qfi tell it; give one, or say pdu downlink");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int xtun_gtp_put(struct sk_buff *skb, const struct xtun_params *p,
+			u8 sight)
+{
+	const struct xtun_gtp_own *own = (const struct xtun_gtp_own *)p->own;
+
+	return nla_put_u8(skb, XTUN_A_CONF_QFI, own->qfi) ||
+	       nla_put_u32(skb, XTUN_A_CONF_PDU, own->pdu) ? -EMSGSIZE : 0;
+}
+
+static const struct xtun_words xtun_gtp_words = {
+	.words = {
+		{ XTUN_A_CONF_QFI, "qfi" },
+		{ XTUN_A_CONF_PDU, "pdu" },
+	},
+	.defaults = xtun_gtp_defaults,
+	.take = xtun_gtp_take,
+	.put = xtun_gtp_put,
+};
+
 /* ---- the way out ---- */
 
 static unsigned int xtun_gtp_prepare(struct xtun_conf *conf, u8 *hdr)
 {
-	const struct xtun_params *p = &conf->p;
+	const struct xtun_gtp_own *own = xtun_own(conf);
 
 	/* Each segment has to tell its own length. */
 	conf->gso_type = 0;
 	hdr[0] = XTUN_GTP_V1 | XTUN_GTP_GTP;
 	hdr[1] = XTUN_GTP_PDU;
-	put_unaligned_be32(p->okey, hdr + 4);
-	if (p->qfi == XTUN_QFI_NONE)
+	put_unaligned_be32(conf->p.okey, hdr + 4);
+	if (own->qfi == XTUN_QFI_NONE)
 		return XTUN_GTP_LEN;
 
 	hdr[0] |= XTUN_GTP_NEXT;
 	hdr[XTUN_GTP_LONG_LEN - 1] = XTUN_GTP_EXT_PDU_SESSION;
 	hdr += XTUN_GTP_LONG_LEN;
 	hdr[0] = XTUN_GTP_EXT_LEN / 4;
-	hdr[1] = p->pdu == XTUN_PDU_UPLINK ? XTUN_GTP_PDU_UPLINK : 0;
-	hdr[2] = p->qfi;
+	hdr[1] = own->pdu == XTUN_PDU_UPLINK ? XTUN_GTP_PDU_UPLINK : 0;
+	hdr[2] = own->qfi;
 	return XTUN_GTP_LONG_LEN + XTUN_GTP_EXT_LEN;
 }
 
@@ -373,8 +436,8 @@ const struct xtun_encap_ops xtun_gtp_ops = {
 	.key_min = 1,
 	.key_max = U32_MAX,
 	.key_needed = true,
-	.qfi = true,
 	.flags = XTUN_CONF_FLAGS_NOUDPCSUM,
+	.words = &xtun_gtp_words,
 	.dport = {
 		[XTUN_PAYLOAD_IP] = 2152,
 	},

@@ -6,6 +6,8 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/unaligned.h>
+#include <net/ipv6.h>
+#include <net/netlink.h>
 
 #include "../xtun.h"
 
@@ -61,9 +63,11 @@ static enum xtun_reason xtun_icmp_parse(const u8 *hdr, unsigned int len,
 
 static unsigned int xtun_icmp_prepare(struct xtun_conf *conf, u8 *hdr)
 {
+	const struct xtun_role *role = xtun_own(conf);
+
 	put_unaligned_be32(XTUN_ICMP_MAGIC, hdr);
 	hdr[4] = XTUN_ICMP_VERSION;
-	if (conf->p.echo == XTUN_ECHO_REQUEST)
+	if (role->echo == XTUN_ECHO_REQUEST)
 		put_unaligned_be16(XTUN_ICMP_REQUEST, hdr + 6);
 	put_unaligned_be32(conf->p.okey, hdr + 8);
 	return XTUN_ICMP_LEN;
@@ -78,6 +82,83 @@ static void xtun_icmp_push(const struct xtun_cx *cx, u8 *hdr)
 	else
 		hdr[5] = IPPROTO_NONE;
 }
+
+/* Replies go to where the last request has come from. */
+static bool xtun_icmp_one_end(const struct xtun_conf *conf)
+{
+	const struct xtun_role *role = xtun_own(conf);
+
+	return role->echo == XTUN_ECHO_REPLY;
+}
+
+/* ---- echo, keepalive ---- */
+
+static void xtun_role_defaults(void *own)
+{
+	struct xtun_role *role = own;
+
+	BUILD_BUG_ON(sizeof(*role) > XTUN_OWN_MAX);
+	role->keepalive = XTUN_KEEPALIVE_DEFAULT;
+}
+
+static int xtun_role_check(struct nlattr **tb, const struct xtun_params *p,
+			   struct xtun_role *role,
+			   struct netlink_ext_ack *extack)
+{
+	if (!role->echo) {
+		NL_SET_ERR_MSG(extack,
+			       "echo: encapsulation icmp needs it, request or reply");
+		return -EINVAL;
+	}
+	if (role->echo == XTUN_ECHO_REQUEST && ipv6_addr_any(&p->remote.in6)) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_REMOTE],
+				    "remote: needed with echo request; give the peer's address");
+		return -EDESTADDRREQ;
+	}
+	if (role->echo == XTUN_ECHO_REQUEST)
+		return 0;
+	if (tb[XTUN_A_CONF_KEEPALIVE]) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_KEEPALIVE],
+				    "keepalive: only with echo request");
+		return -EINVAL;
+	}
+	role->keepalive = XTUN_KEEPALIVE_DEFAULT;
+	return 0;
+}
+
+static int xtun_role_take(struct nlattr **tb, struct xtun_params *p,
+			  struct netlink_ext_ack *extack)
+{
+	struct xtun_role *role = (struct xtun_role *)p->own;
+
+	if (tb[XTUN_A_CONF_ECHO])
+		role->echo = nla_get_u32(tb[XTUN_A_CONF_ECHO]);
+	if (tb[XTUN_A_CONF_KEEPALIVE])
+		role->keepalive = nla_get_u16(tb[XTUN_A_CONF_KEEPALIVE]);
+	return xtun_role_check(tb, p, role, extack);
+}
+
+static int xtun_role_put(struct sk_buff *skb, const struct xtun_params *p,
+			 u8 sight)
+{
+	const struct xtun_role *role = (const struct xtun_role *)p->own;
+
+	if (nla_put_u32(skb, XTUN_A_CONF_ECHO, role->echo))
+		return -EMSGSIZE;
+	if (role->echo != XTUN_ECHO_REQUEST)
+		return 0;
+	return nla_put_u16(skb, XTUN_A_CONF_KEEPALIVE, role->keepalive);
+}
+
+static const struct xtun_words xtun_role_words = {
+	.words = {
+		{ XTUN_A_CONF_ECHO, "echo" },
+		{ XTUN_A_CONF_KEEPALIVE, "keepalive" },
+	},
+	.defaults = xtun_role_defaults,
+	.take = xtun_role_take,
+	.put = xtun_role_put,
+};
 
 static const struct xtun_wire xtun_icmp_wire = {
 	.id = 7,
@@ -97,7 +178,8 @@ const struct xtun_encap_ops xtun_icmp_ops = {
 	.keying = XTUN_KEY_FULL,
 	.key_max = U32_MAX,
 	.key_needed = true,
-	.roles = true,
+	.words = &xtun_role_words,
 	.prepare = xtun_icmp_prepare,
 	.push = xtun_icmp_push,
+	.one_end = xtun_icmp_one_end,
 };

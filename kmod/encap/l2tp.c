@@ -10,6 +10,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/unaligned.h>
+#include <net/netlink.h>
 
 #include "../xtun.h"
 
@@ -24,7 +25,9 @@
 /* Of an IP packet, the byte that has its version. */
 #define XTUN_L2TP_LOOK_LEN	1
 
-#define XTUN_L2TP_REST_MAX	(XTUN_COOKIE_MAX + XTUN_L2TP_L2SPEC_LEN + \
+/* RFC 3931 section 4.1. */
+#define XTUN_L2TP_COOKIE_MAX	8
+#define XTUN_L2TP_REST_MAX	(XTUN_L2TP_COOKIE_MAX + XTUN_L2TP_L2SPEC_LEN + \
 				 XTUN_L2TP_LOOK_LEN)
 
 /* Over IP the control connection has session 0. */
@@ -76,18 +79,40 @@ static enum xtun_reason xtun_l2tp_read_version(const u8 *data, unsigned int len,
 	return XTUN_OK;
 }
 
+/**
+ * struct xtun_cookie - bytes that show a packet to be of its tunnel
+ * @len: how many, 0 for none
+ * @data: the bytes as on the wire, and zeros
+ */
+struct xtun_cookie {
+	u8 len;
+	u8 data[XTUN_L2TP_COOKIE_MAX];
+};
+
+/**
+ * struct xtun_l2tp_own - what users of L2TPv3 say beyond others
+ * @icookie: cookie of received packets
+ * @ocookie: cookie of sent packets
+ * @l2spec: enum xtun_l2spec
+ */
+struct xtun_l2tp_own {
+	struct xtun_cookie icookie;
+	struct xtun_cookie ocookie;
+	u8 l2spec;
+};
+
 /* Nothing is made of the sublayer: it could have a sequence number. */
 static enum xtun_reason xtun_l2tp_rest(const struct xtun_conf *conf,
 				       const u8 *hdr, unsigned int len,
 				       bool sent, struct xtun_hdr *h)
 {
-	const struct xtun_params *p = &conf->p;
-	const struct xtun_cookie *cookie = sent ? &p->ocookie : &p->icookie;
+	const struct xtun_l2tp_own *own = xtun_own(conf);
+	const struct xtun_cookie *cookie = sent ? &own->ocookie : &own->icookie;
 	unsigned int at = h->len;
 
-	h->payload = p->payload;
+	h->payload = conf->p.payload;
 	h->len += cookie->len;
-	if (p->l2spec == XTUN_L2SPEC_DEFAULT)
+	if (own->l2spec == XTUN_L2SPEC_DEFAULT)
 		h->len += XTUN_L2TP_L2SPEC_LEN;
 	if (len < at + cookie->len)
 		return XTUN_RX_TRUNCATED;
@@ -95,7 +120,7 @@ static enum xtun_reason xtun_l2tp_rest(const struct xtun_conf *conf,
 		return sent ? XTUN_NOT_OURS : XTUN_RX_COOKIE;
 	if (len < h->len)
 		return XTUN_RX_TRUNCATED;
-	if (p->payload == XTUN_PAYLOAD_IP)
+	if (conf->p.payload == XTUN_PAYLOAD_IP)
 		return xtun_l2tp_read_version(hdr + h->len, len - h->len, h);
 	h->proto = htons(ETH_P_TEB);
 	return XTUN_OK;
@@ -103,13 +128,13 @@ static enum xtun_reason xtun_l2tp_rest(const struct xtun_conf *conf,
 
 static unsigned int xtun_l2tp_prepare_ip(struct xtun_conf *conf, u8 *hdr)
 {
-	const struct xtun_params *p = &conf->p;
+	const struct xtun_l2tp_own *own = xtun_own(conf);
 	unsigned int len = XTUN_L2TP_SESSION_LEN;
 
-	put_unaligned_be32(p->okey, hdr);
-	memcpy(hdr + len, p->ocookie.data, p->ocookie.len);
-	len += p->ocookie.len;
-	if (p->l2spec == XTUN_L2SPEC_DEFAULT)
+	put_unaligned_be32(conf->p.okey, hdr);
+	memcpy(hdr + len, own->ocookie.data, own->ocookie.len);
+	len += own->ocookie.len;
+	if (own->l2spec == XTUN_L2SPEC_DEFAULT)
 		len += XTUN_L2TP_L2SPEC_LEN;
 	return len;
 }
@@ -142,6 +167,91 @@ static const struct xtun_wire xtun_l2tp_ip_wire = {
 	.rest = xtun_l2tp_rest,
 };
 
+/* ---- cookies, l2spec ---- */
+
+static void xtun_l2tp_defaults(void *data)
+{
+	struct xtun_l2tp_own *own = data;
+
+	BUILD_BUG_ON(sizeof(*own) > XTUN_OWN_MAX);
+	own->l2spec = XTUN_L2SPEC_DEFAULT;
+}
+
+static int xtun_l2tp_take_cookie(const struct nlattr *attr, const char *word,
+				 struct xtun_cookie *cookie,
+				 struct netlink_ext_ack *extack)
+{
+	int len;
+
+	if (!attr)
+		return 0;
+
+	len = nla_len(attr);
+	if (len && len != 4 && len != XTUN_L2TP_COOKIE_MAX) {
+		NL_SET_BAD_ATTR(extack, attr);
+		NL_SET_ERR_MSG_FMT(extack,
+				   "%s: a cookie has 4 or 8 bytes, not %d",
+				   word, len);
+		return -EINVAL;
+	}
+	memset(cookie, 0, sizeof(*cookie));
+	cookie->len = len;
+	memcpy(cookie->data, nla_data(attr), len);
+	return 0;
+}
+
+static int xtun_l2tp_take(struct nlattr **tb, struct xtun_params *p,
+			  struct netlink_ext_ack *extack)
+{
+	struct xtun_l2tp_own *own = (struct xtun_l2tp_own *)p->own;
+	int err;
+
+	if (tb[XTUN_A_CONF_L2SPEC])
+		own->l2spec = nla_get_u32(tb[XTUN_A_CONF_L2SPEC]);
+	err = xtun_l2tp_take_cookie(tb[XTUN_A_CONF_ICOOKIE], "icookie",
+				    &own->icookie, extack);
+	if (err)
+		return err;
+	return xtun_l2tp_take_cookie(tb[XTUN_A_CONF_OCOOKIE], "ocookie",
+				     &own->ocookie, extack);
+}
+
+static int xtun_l2tp_put_cookie(struct sk_buff *skb, int attr,
+				const struct xtun_cookie *cookie)
+{
+	return cookie->len ? nla_put(skb, attr, cookie->len, cookie->data) : 0;
+}
+
+/* That there are cookies is told to all: who makes the tunnel again has to know. */
+static int xtun_l2tp_put(struct sk_buff *skb, const struct xtun_params *p,
+			 u8 sight)
+{
+	const struct xtun_l2tp_own *own = (const struct xtun_l2tp_own *)p->own;
+
+	if (!(sight & XTUN_SEES_SECRETS)) {
+		if ((own->icookie.len || own->ocookie.len) &&
+		    nla_put_flag(skb, XTUN_A_CONF_HIDDEN))
+			return -EMSGSIZE;
+	} else if (xtun_l2tp_put_cookie(skb, XTUN_A_CONF_ICOOKIE,
+					&own->icookie) ||
+		   xtun_l2tp_put_cookie(skb, XTUN_A_CONF_OCOOKIE,
+					&own->ocookie)) {
+		return -EMSGSIZE;
+	}
+	return nla_put_u32(skb, XTUN_A_CONF_L2SPEC, own->l2spec);
+}
+
+static const struct xtun_words xtun_l2tp_words = {
+	.words = {
+		{ XTUN_A_CONF_ICOOKIE, "icookie" },
+		{ XTUN_A_CONF_OCOOKIE, "ocookie" },
+		{ XTUN_A_CONF_L2SPEC, "l2spec" },
+	},
+	.defaults = xtun_l2tp_defaults,
+	.take = xtun_l2tp_take,
+	.put = xtun_l2tp_put,
+};
+
 /* What a session is, however it is carried. */
 #define XTUN_L2TP_SESSION						\
 	.payloads = BIT(XTUN_PAYLOAD_ETH) | BIT(XTUN_PAYLOAD_IP),	\
@@ -150,7 +260,7 @@ static const struct xtun_wire xtun_l2tp_ip_wire = {
 	.key_min = 1,							\
 	.key_max = U32_MAX,						\
 	.key_needed = true,						\
-	.cookies = true
+	.words = &xtun_l2tp_words
 
 const struct xtun_encap_ops xtun_l2tp_ops = {
 	.id = XTUN_ENCAP_L2TP,
