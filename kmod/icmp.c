@@ -179,7 +179,7 @@ static bool xtun_back_parse(struct xtun_back *b, enum xtun_tap tap, u8 family)
 	const struct xtun_wire *wire;
 	enum xtun_reason reason;
 
-	if (!xtun_route_quote(skb, family, &b->match, &b->quote))
+	if (!xtun_outer_quote(skb, family, &b->match, &b->quote))
 		return false;
 	wire = xtun_wire_find(skb, b->quote.at, b->quote.ipproto, true,
 			      &b->match);
@@ -199,7 +199,7 @@ static bool xtun_back_parse(struct xtun_back *b, enum xtun_tap tap, u8 family)
 	/* A quote may end anywhere; what counts is what could be read. */
 	b->whole = !reason;
 
-	xtun_route_addrs(skb, &outer);
+	xtun_outer_addrs(skb, &outer);
 	b->from = outer.remote;
 	b->kind = family == AF_INET ?
 		  xtun_kind_v4(b->icmp->type, b->icmp->code) :
@@ -527,7 +527,7 @@ static bool xtun_back_fragmentable(const struct xtun_back *b)
 {
 	const struct xtun_cx *cx = &b->cx;
 
-	if (!xtun_route_df(cx) ||
+	if (!xtun_outer_df(cx) ||
 	    xtun_route_locked(cx->conf, xtun_mark_of_error(cx->conf, b->skb),
 			      &b->match.remote))
 		return true;
@@ -556,7 +556,7 @@ static bool xtun_back_identified(const struct xtun_back *b,
 		return xtun_back_fragmentable(b);
 	segs = !b->cx.routed || xtun_back_single(b) ?
 	       1 : xtun_back_segs(b, conf->tun);
-	return xtun_route_df(&b->cx) && (u16)(b->quote.ident - tag->id) < segs;
+	return xtun_outer_df(&b->cx) && (u16)(b->quote.ident - tag->id) < segs;
 }
 
 /* What is remembered was found by its identification. */

@@ -290,7 +290,7 @@ static struct xtun_conf *xtun_lookup_one(const struct xtun_match *match)
 static struct xtun_conf *xtun_lookup_links(struct xtun_match *match,
 					   const struct sk_buff *skb)
 {
-	int port = xtun_route_port(skb, match->family);
+	int port = xtun_outer_port(skb, match->family);
 	struct xtun_conf *conf;
 
 	match->link = skb->dev->ifindex;

@@ -27,7 +27,7 @@ static const struct xtun_wire *xtun_level_read(struct sk_buff *skb, u8 family,
 {
 	const struct xtun_wire *wire;
 
-	if (!xtun_route_quote(skb, family, match, quote) ||
+	if (!xtun_outer_quote(skb, family, match, quote) ||
 	    quote->at > skb->len)
 		return NULL;
 	if (!sent)

@@ -82,7 +82,7 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
 	if (*reason == XTUN_NOT_OURS || h->unsure)
 		return NULL;
 
-	xtun_route_addrs(skb, &match);
+	xtun_outer_addrs(skb, &match);
 	conf = xtun_lookup(&match, h, skb);
 	if (!conf && *reason && !h->n_ids)
 		conf = xtun_lookup_ends(&match);
@@ -294,7 +294,7 @@ static union nf_inet_addr xtun_rx_peer(const struct sk_buff *skb,
 {
 	struct xtun_match match = { .family = conf->match.family };
 
-	xtun_route_addrs(skb, &match);
+	xtun_outer_addrs(skb, &match);
 	return match.remote;
 }
 
@@ -320,7 +320,7 @@ static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
 	/* The carrier's own header may have told that there is less. */
 	if (skb->len < h->len)
 		return XTUN_RX_TRUNCATED;
-	if (!xtun_route_allowed_in(skb, conf->match.family))
+	if (!xtun_outer_allowed_in(skb, conf->match.family))
 		return XTUN_RX_POLICY;
 	reason = xtun_rx_length(skb, h);
 	if (reason)
@@ -353,7 +353,7 @@ static enum xtun_reason xtun_rx_inner(struct sk_buff *skb,
 				      const struct xtun_conf *conf,
 				      const struct xtun_hdr *h)
 {
-	u8 outer_tos = xtun_route_tos_in(skb, conf->match.family);
+	u8 outer_tos = xtun_outer_tos_in(skb, conf->match.family);
 	struct xtun_dev *tun = conf->tun;
 	enum xtun_reason reason;
 	union nf_inet_addr peer;

@@ -525,7 +525,7 @@ static void xtun_tx_identify(struct xtun_cx *cx)
 
 	cx->tag = xtun_flow_tag(cx);
 	cx->ipproto = xtun_ipproto(cx);
-	xtun_route_ident(cx);
+	xtun_outer_ident(cx);
 	if (unlikely(!cx->routed && cx->ident))
 		cx->ident |= XTUN_IDENT_STRAY;
 	if (unlikely(__this_cpu_read(tun->pcpu->noted) != (u32)jiffies ||
@@ -551,7 +551,7 @@ static int xtun_tx_send(struct xtun_cx *cx)
 	}
 
 	dev_xmit_recursion_inc();
-	err = xtun_route_send(cx);
+	err = xtun_outer_send(cx);
 	dev_xmit_recursion_dec();
 	if (unlikely(err))
 		xtun_count(cx->tun, xtun_tx_refusal(err));
@@ -605,7 +605,7 @@ static int xtun_tx_one(struct xtun_cx *cx)
 
 	len = cx->skb->len;
 	xtun_tx_identify(cx);
-	err = unlikely(xtun_route_filtered(cx)) ? xtun_tx_send_kept(cx) :
+	err = unlikely(xtun_outer_filtered(cx)) ? xtun_tx_send_kept(cx) :
 						  xtun_tx_send(cx);
 	if (!err)
 		dev_sw_netstats_tx_add(cx->tun->dev, 1, len);
@@ -695,6 +695,6 @@ void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf)
 	cx.skb->dev = tun->dev;
 	if (xtun_tx_peer(&cx) || xtun_tx_route(&cx))
 		return;
-	xtun_route_ident(&cx);
+	xtun_outer_ident(&cx);
 	xtun_tx_send(&cx);
 }

@@ -19,7 +19,11 @@
 #include <net/flow.h>
 #include <net/gro_cells.h>
 #include <net/inetpeer.h>
+#include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ipv6.h>
 #include <net/netns/generic.h>
+#include <net/route.h>
 #include <uapi/linux/xtun.h>
 
 #include "drop.h"
@@ -1276,26 +1280,75 @@ bool xtun_route_locked(const struct xtun_conf *conf, u32 mark,
 		       const union nf_inet_addr *peer);
 void xtun_route_redirect(const struct xtun_conf *conf,
 			 const struct sk_buff *skb);
-void xtun_route_ident(struct xtun_cx *cx);
-__be16 xtun_route_df(const struct xtun_cx *cx);
-bool xtun_route_filtered(const struct xtun_cx *cx);
-int xtun_route_send(struct xtun_cx *cx);
-bool xtun_route_for_one(const struct sk_buff *skb, u8 family);
 bool xtun_route_has_local(const struct xtun_conf *conf);
 bool xtun_route_is_own(const struct sk_buff *skb, u8 family,
 		       const union nf_inet_addr *addr);
-void xtun_route_answer(struct sock *sk, const struct xtun_stray *s);
-void xtun_route_udp_csum(const struct xtun_cx *cx);
-bool xtun_route_udp_csum_ok(struct sk_buff *skb, u8 family);
-void xtun_route_icmp_csum(const struct xtun_cx *cx);
-bool xtun_route_icmp_csum_ok(struct sk_buff *skb, u8 family);
-bool xtun_route_allowed_in(struct sk_buff *skb, u8 family);
-void xtun_route_delivered(const struct sk_buff *skb, u8 family);
-bool xtun_route_quote(struct sk_buff *skb, u8 family,
+
+/**
+ * xtun_dst_taught() - has the kernel learned another path MTU for a route?
+ * @dst: the route of an outer packet
+ *
+ * It believes errors that quote any packet which this host might have sent, and all
+ * of its users share what one of them has caused.
+ *
+ * Context: any, with a reference to @dst.
+ * Return: whether it has; never for IPsec's, since what that adds only its own
+ * route knows.
+ */
+static inline bool xtun_dst_taught(const struct dst_entry *dst)
+{
+	if (dst_xfrm(dst))
+		return false;
+	if (dst->ops->family == AF_INET)
+		return container_of(dst, struct rtable, dst)->rt_pmtu;
+	return container_of(dst, struct rt6_info, dst)->rt6i_flags & RTF_CACHE;
+}
+
+/**
+ * xtun_dst_locked() - is the MTU of a route locked?
+ * @dst: the route of an outer packet
+ *
+ * Context: any, with a reference to @dst.
+ * Return: whether it is, so that nothing is learned and DF is not set.
+ */
+static inline bool xtun_dst_locked(const struct dst_entry *dst)
+{
+	return dst->ops->family == AF_INET &&
+	       dst_metric_locked(dst, RTAX_MTU);
+}
+
+/* outer.c */
+void xtun_outer_ident(struct xtun_cx *cx);
+__be16 xtun_outer_df(const struct xtun_cx *cx);
+bool xtun_outer_filtered(const struct xtun_cx *cx);
+int xtun_outer_send(struct xtun_cx *cx);
+bool xtun_outer_for_one(const struct sk_buff *skb, u8 family);
+void xtun_outer_udp_csum(const struct xtun_cx *cx);
+bool xtun_outer_udp_csum_ok(struct sk_buff *skb, u8 family);
+void xtun_outer_icmp_csum(const struct xtun_cx *cx);
+bool xtun_outer_icmp_csum_ok(struct sk_buff *skb, u8 family);
+bool xtun_outer_allowed_in(struct sk_buff *skb, u8 family);
+void xtun_outer_delivered(const struct sk_buff *skb, u8 family);
+bool xtun_outer_quote(struct sk_buff *skb, u8 family,
 		      struct xtun_match *match, struct xtun_quote *quote);
-void xtun_route_addrs(const struct sk_buff *skb, struct xtun_match *match);
-u8 xtun_route_tos_in(const struct sk_buff *skb, u8 family);
-int xtun_route_port(const struct sk_buff *skb, u8 family);
+void xtun_outer_addrs(const struct sk_buff *skb, struct xtun_match *match);
+u8 xtun_outer_tos_in(const struct sk_buff *skb, u8 family);
+
+/**
+ * xtun_outer_port() - the port of a VRF that a received packet came through
+ * @skb: packet on its way through the IP stack
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: BH disabled.
+ * Return: its ifindex, or 0 when the packet came through no VRF.
+ */
+static inline int xtun_outer_port(const struct sk_buff *skb, u8 family)
+{
+	return family == AF_INET ? inet_sdif(skb) : inet6_sdif(skb);
+}
+
+/* answer.c */
+void xtun_answer(struct sock *sk, const struct xtun_stray *s);
 
 /* type.c */
 bool xtun_type_carried(const struct xtun_encap_ops *ops, __be16 type);

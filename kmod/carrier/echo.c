@@ -95,9 +95,9 @@ static void xtun_echo_learn(const struct sk_buff *skb,
 	struct xtun_asker asker, known;
 
 	if (xtun_echo_of(conf) != XTUN_ECHO_REPLY ||
-	    !xtun_route_for_one(skb, conf->p.family))
+	    !xtun_outer_for_one(skb, conf->p.family))
 		return;
-	xtun_route_addrs(skb, &match);
+	xtun_outer_addrs(skb, &match);
 	asker = (struct xtun_asker){
 		.local = match.local,
 		.remote = match.remote,
@@ -145,7 +145,7 @@ static void xtun_echo_push(const struct xtun_cx *cx, u8 *hdr)
 		icmph->un.echo.id = cx->echo_id;
 		icmph->un.echo.sequence = cx->echo_seq;
 	}
-	xtun_route_icmp_csum(cx);
+	xtun_outer_icmp_csum(cx);
 }
 
 /*
@@ -159,7 +159,7 @@ static enum xtun_reason xtun_echo_check(struct sk_buff *skb,
 	const struct icmphdr *icmph = (const struct icmphdr *)skb->data;
 
 	skb_reset_transport_header(skb);
-	if (!xtun_route_icmp_csum_ok(skb, conf->p.family))
+	if (!xtun_outer_icmp_csum_ok(skb, conf->p.family))
 		return XTUN_RX_CHECKSUM;
 	if (icmph->type != xtun_echo_type(conf->p.family, h->echo))
 		return XTUN_RX_REFLECTED;

@@ -82,7 +82,7 @@ static bool xtun_routing_ok(const struct sk_buff *skb, const u8 *hdr)
 {
 	const struct ipv6_rt_hdr *rh = (const struct ipv6_rt_hdr *)hdr;
 
-	if (rh->segments_left || !xtun_route_for_one(skb, AF_INET6))
+	if (rh->segments_left || !xtun_outer_for_one(skb, AF_INET6))
 		return false;
 	switch (rh->type) {
 	case IPV6_SRCRT_TYPE_2:

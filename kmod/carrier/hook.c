@@ -146,14 +146,14 @@ static bool xtun_confirm(struct sk_buff *skb)
  *   both ends, so its packets are its own, whatever socket was chosen.
  * - IPv6 extension headers: xtun_exthdrs_ok().
  * - IPsec policy, here without a socket, for which nobody can set one:
- *   xtun_route_allowed_in(). Conntrack's entry, IPsec's path and the outer
+ *   xtun_outer_allowed_in(). Conntrack's entry, IPsec's path and the outer
  *   packet's options, which are in skb->cb: xtun_pull_header(), and the input of
  *   the inner packet, which writes skb->cb anew.
  * - UDP's length, of IPv6 that of a jumbogram too, which is refused:
  *   xtun_udp_check(); a packet that is longer is cut there.
  * - Checksums, one of zero over IPv6, and what is counted of them in
- *   skb->csum_level and kept in skb->csum: xtun_route_udp_csum_ok(),
- *   xtun_route_icmp_csum_ok(), and csum_ok of the encapsulation.
+ *   skb->csum_level and kept in skb->csum: xtun_outer_udp_csum_ok(),
+ *   xtun_outer_icmp_csum_ok(), and csum_ok of the encapsulation.
  * - Datagrams that GRO has merged without the tunnel's leave: xtun_hook_split().
  * - Fragments of memory that the sender may still write to (MSG_ZEROCOPY): the
  *   input of the inner packet copies them.
@@ -188,7 +188,7 @@ static unsigned int xtun_hook_packet(struct sk_buff *skb,
 	if (xtun_confirm(skb)) {
 		skb_orphan(skb);
 		skb_clear_delivery_time(skb);
-		xtun_route_delivered(skb, p->family);
+		xtun_outer_delivered(skb, p->family);
 		skb_pull_rcsum(skb, p->offset);
 		xtun_rcv(skb, conf, &h, reason);
 	} else {
@@ -239,7 +239,7 @@ static unsigned int xtun_hook_lost(struct sk_buff *skb,
 {
 	const struct xtun_conf *conf;
 
-	xtun_route_addrs(skb, match);
+	xtun_outer_addrs(skb, match);
 	conf = xtun_lookup_ends(match);
 	if (!conf)
 		return NF_DROP;

@@ -243,12 +243,12 @@ static void xtun_udp_stray(struct sock *sk, struct sk_buff *skb,
 
 	if (!wire->stray)
 		return;
-	xtun_route_addrs(skb, &s.match);
+	xtun_outer_addrs(skb, &s.match);
 	s.reason = xtun_wire_parse(wire, skb, 0, skb->len, IPPROTO_UDP, &s.h);
 	wire->stray(&s);
 	/* RFC 768: who has no port wants no answer. */
 	if (s.answer_len && s.port)
-		xtun_route_answer(sk, &s);
+		xtun_answer(sk, &s);
 }
 
 /* What the hook leaves is for no tunnel, and nobody else has the port. */
@@ -594,7 +594,7 @@ static void xtun_udp_push(const struct xtun_cx *cx, u8 *hdr)
 	uh->source = xtun_udp_sport(conf, &cx->tag);
 	udp_set_len(uh, cx->skb->len);
 	skb_set_inner_protocol(cx->skb, xtun_type_named(cx));
-	xtun_route_udp_csum(cx);
+	xtun_outer_udp_csum(cx);
 }
 
 /* What a guest behind a tap would have had fragmented is one packet. */
@@ -631,7 +631,7 @@ static enum xtun_reason xtun_udp_check(struct sk_buff *skb,
 	if (!uh->check && conf->p.family == AF_INET6 &&
 	    !(conf->p.flags & XTUN_CONF_FLAGS_NOUDPCSUM))
 		return XTUN_RX_NO_CHECKSUM;
-	return xtun_route_udp_csum_ok(skb, conf->p.family) ? XTUN_OK :
+	return xtun_outer_udp_csum_ok(skb, conf->p.family) ? XTUN_OK :
 							     XTUN_RX_CHECKSUM;
 }
 
