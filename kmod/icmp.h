@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * An ICMP error on its way back: what icmp.c, which believes it or not, and inner.c,
+ * which finds the inner packet that it is about, share.
+ */
+#ifndef _XTUN_ICMP_H
+#define _XTUN_ICMP_H
+
+#include "xtun.h"
+
+/* RFC 792: what a router quotes at least of what follows the IP header. */
+#define XTUN_QUOTE_TRANSPORT	8
+
+/* Errors not believed in a second, after which no near miss is believed. */
+#define XTUN_ATTACK		16
+
+/**
+ * struct xtun_back - an ICMP error on its way back
+ * @skb: the error, its data at the quoted outer header
+ * @icmp: its header
+ * @match: tunnel's addresses, as the quote has them
+ * @quote: the quoted outer header
+ * @quoted: bytes of the quote that are of the outer packet
+ * @h: the quoted encapsulation header
+ * @whole: it was all there
+ * @from: who sent the error
+ * @kind: what it says
+ * @doubted: it could be about a packet of a tunnel that has the port, and is not
+ *	believed
+ * @remembered: the inner packet comes from the memory, not from the quote
+ * @cx: the inner packet; its skb is NULL when nothing is known of it
+ */
+struct xtun_back {
+	struct sk_buff *skb;
+	const struct xtun_icmp *icmp;
+	struct xtun_match match;
+	struct xtun_quote quote;
+	unsigned int quoted;
+	struct xtun_hdr h;
+	bool whole;
+	union nf_inet_addr from;
+	enum xtun_kind kind;
+	bool doubted;
+	bool remembered;
+	struct xtun_cx cx;
+};
+
+unsigned int xtun_back_segs(const struct xtun_back *b,
+			    const struct xtun_dev *tun);
+unsigned int xtun_back_recall(struct xtun_back *b, const struct xtun_conf *conf,
+			      void *data, unsigned int size);
+bool xtun_back_from_quote(struct xtun_back *b);
+bool xtun_back_from_memory(struct xtun_back *b);
+bool xtun_back_recalled(struct xtun_back *b);
+
+/**
+ * xtun_under_attack() - have there been many errors lately that were not believed?
+ * @tun: the tunnel
+ *
+ * Context: any.
+ * Return: whether there have.
+ */
+static inline bool xtun_under_attack(const struct xtun_dev *tun)
+{
+	return READ_ONCE(tun->doubts) >= XTUN_ATTACK &&
+	       time_before(jiffies, READ_ONCE(tun->doubts_time) + HZ);
+}
+
+#endif /* _XTUN_ICMP_H */
