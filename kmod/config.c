@@ -851,34 +851,61 @@ static void xtun_derive(struct xtun_conf *conf)
 		conf->overhead += ETH_HLEN;
 }
 
+/* It changes, unlike the configuration that it belongs to. */
+static struct dst_cache *xtun_dst_cache_alloc(void)
+{
+	struct dst_cache *cache = kzalloc(sizeof(*cache), GFP_KERNEL);
+
+	if (cache && dst_cache_init(cache, GFP_KERNEL)) {
+		kfree(cache);
+		return NULL;
+	}
+	return cache;
+}
+
+static void xtun_dst_cache_free(struct dst_cache *cache)
+{
+	if (!cache)
+		return;
+	dst_cache_destroy(cache);
+	kfree(cache);
+}
+
+/**
+ * xtun_conf_free() - free a configuration that nobody else has seen
+ * @conf: the configuration
+ *
+ * Context: any but hard interrupt.
+ */
+void xtun_conf_free(struct xtun_conf *conf)
+{
+	xtun_dst_cache_free(conf->dst_cache);
+	kfree(conf->p.allow);
+	kfree(conf);
+}
+
 static struct xtun_conf *xtun_conf_alloc(struct xtun_dev *tun,
 					 const struct xtun_conf *old)
 {
 	struct xtun_conf *conf;
-	int err;
 
 	conf = kzalloc(sizeof(*conf), GFP_KERNEL);
 	if (!conf)
 		return ERR_PTR(-ENOMEM);
 
 	conf->tun = tun;
-	if (old) {
+	if (old)
 		conf->p = old->p;
+	else
+		xtun_defaults(&conf->p);
+	conf->p.allow = NULL;
+	if (conf->p.n_allow)
 		conf->p.allow = kmemdup(old->p.allow, old->p.n_allow *
 					sizeof(*old->p.allow), GFP_KERNEL);
-		if (old->p.n_allow && !conf->p.allow) {
-			kfree(conf);
-			return ERR_PTR(-ENOMEM);
-		}
-	} else {
-		xtun_defaults(&conf->p);
-	}
-
-	err = dst_cache_init(&conf->dst_cache, GFP_KERNEL);
-	if (err) {
-		kfree(conf->p.allow);
-		kfree(conf);
-		return ERR_PTR(err);
+	conf->dst_cache = xtun_dst_cache_alloc();
+	if (!conf->dst_cache || (conf->p.n_allow && !conf->p.allow)) {
+		xtun_conf_free(conf);
+		return ERR_PTR(-ENOMEM);
 	}
 	return conf;
 }
@@ -966,19 +993,6 @@ struct xtun_conf *xtun_conf_with_link(const struct xtun_conf *old,
 	conf->p.link = *link;
 	xtun_derive(conf);
 	return conf;
-}
-
-/**
- * xtun_conf_free() - free a configuration that nobody else has seen
- * @conf: the configuration
- *
- * Context: any but hard interrupt.
- */
-void xtun_conf_free(struct xtun_conf *conf)
-{
-	dst_cache_destroy(&conf->dst_cache);
-	kfree(conf->p.allow);
-	kfree(conf);
 }
 
 static void xtun_conf_free_cb(struct rcu_head *rcu)

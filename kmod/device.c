@@ -174,7 +174,7 @@ static void xtun_dev_uninit(struct net_device *dev)
 	if (dev->reg_state != NETREG_UNREGISTERING)
 		synchronize_net();
 	/* The underlay's netns may go before the device is freed. */
-	dst_cache_reset_now(&conf->dst_cache);
+	dst_cache_reset_now(conf->dst_cache);
 }
 
 /* Nobody can reach the device any more. */

@@ -236,7 +236,7 @@ static bool xtun_route_by_packet(const struct xtun_cx *cx)
 
 static struct dst_entry *xtun_cache_get(struct xtun_cx *cx)
 {
-	struct dst_cache *cache = (struct dst_cache *)&cx->conf->dst_cache;
+	struct dst_cache *cache = cx->conf->dst_cache;
 	struct rtable *rt;
 
 	if (cx->conf->p.family == AF_INET6)
@@ -248,7 +248,7 @@ static struct dst_entry *xtun_cache_get(struct xtun_cx *cx)
 
 static void xtun_cache_set(const struct xtun_cx *cx)
 {
-	struct dst_cache *cache = (struct dst_cache *)&cx->conf->dst_cache;
+	struct dst_cache *cache = cx->conf->dst_cache;
 
 	if (cx->conf->p.family == AF_INET6)
 		dst_cache_set_ip6(cache, cx->dst, &cx->saddr.in6);

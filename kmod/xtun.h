@@ -268,7 +268,7 @@ struct xtun_params {
  *	go to, or of a wire with pair, where they come from; 0 without ports
  * @encap_hdr: the carrier's and the encapsulation's header, but for what changes
  *	with a packet
- * @dst_cache: outer route
+ * @dst_cache: outer route, which comes and goes
  * @p: what the user said
  * @ends: in the table of ends, as long as in that of matches
  * @rcu: for the grace period before it is freed
@@ -293,7 +293,7 @@ struct xtun_conf {
 	bool flows;
 	__be16 sent_port;
 	u8 encap_hdr[XTUN_ENCAP_HDR_MAX] __aligned(4);
-	struct dst_cache dst_cache;
+	struct dst_cache *dst_cache;
 	struct xtun_params p;
 	struct xtun_ends ends[XTUN_BYS];
 	struct rcu_head rcu;
