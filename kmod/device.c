@@ -40,44 +40,6 @@ static void xtun_apply(struct xtun_dev *tun)
 	xtun_keepalive_start(tun);
 }
 
-static u8 xtun_memory_mode(const struct xtun_conf *conf)
-{
-	return conf->ops ? conf->p.icmp_memory : XTUN_ICMP_MEMORY_OFF;
-}
-
-/* The memory of its netns. */
-static int xtun_memory_prepare(const struct xtun_conf *conf)
-{
-	if (xtun_memory_mode(conf) == XTUN_ICMP_MEMORY_OFF)
-		return 0;
-	return xtun_memory_get(xtun_net(conf->tun->net));
-}
-
-/* Do all packets go into it? */
-static void xtun_memory_follow(struct xtun_dev *tun,
-			       const struct xtun_conf *conf)
-{
-	u8 mode = xtun_memory_mode(conf);
-
-	spin_lock_bh(&tun->peers_lock);
-	WRITE_ONCE(tun->watch, mode == XTUN_ICMP_MEMORY_ON ?
-			       tun->watch | XTUN_WATCH_ALL :
-			       tun->watch & ~XTUN_WATCH_ALL);
-	spin_unlock_bh(&tun->peers_lock);
-}
-
-static int xtun_carrier_get(const struct xtun_conf *conf,
-			    struct netlink_ext_ack *extack)
-{
-	return conf->ops ? conf->ops->wire->carrier->get(conf, extack) : 0;
-}
-
-static void xtun_carrier_put(const struct xtun_conf *conf)
-{
-	if (conf->ops)
-		conf->ops->wire->carrier->put(conf);
-}
-
 static int xtun_alloc_pcpu(struct xtun_dev *tun)
 {
 	int cpu;
@@ -125,7 +87,6 @@ static void xtun_net_del(struct xtun_dev *tun)
 static int xtun_dev_init(struct net_device *dev)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
-	struct xtun_conf *conf = rtnl_dereference(tun->conf);
 	int err;
 
 	netdev_lockdep_set_classes(dev);
@@ -133,25 +94,15 @@ static int xtun_dev_init(struct net_device *dev)
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
-	err = xtun_memory_prepare(conf);
-	if (err)
-		goto free_pcpu;
 	err = gro_cells_init(&tun->gro_cells, dev);
 	if (err)
 		goto free_pcpu;
-	err = xtun_carrier_get(conf, tun->extack);
+	err = xtun_attach(tun);
 	if (err)
 		goto destroy_cells;
-	err = xtun_lookup_add(conf);
-	if (err)
-		goto put_carrier;
-	xtun_memory_follow(tun, conf);
 	xtun_net_add(tun);
-	xtun_underlay_bind(tun);
 	return 0;
 
-put_carrier:
-	xtun_carrier_put(conf);
 destroy_cells:
 	gro_cells_destroy(&tun->gro_cells);
 free_pcpu:
@@ -162,19 +113,16 @@ free_pcpu:
 static void xtun_dev_uninit(struct net_device *dev)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
-	struct xtun_conf *conf = rtnl_dereference(tun->conf);
 
 	xtun_net_del(tun);
-	xtun_underlay_unbind(tun);
-	xtun_lookup_del(conf);
-	xtun_carrier_put(conf);
+	xtun_detach(tun);
 	/* A packet may have found it; those of a registered device are waited
 	 * for by whoever unregisters it, not by who failed to register it.
 	 */
 	if (dev->reg_state != NETREG_UNREGISTERING)
 		synchronize_net();
 	/* The underlay's netns may go before the device is freed. */
-	dst_cache_reset_now(conf->dst_cache);
+	dst_cache_reset_now(rtnl_dereference(tun->conf)->dst_cache);
 }
 
 /* Nobody can reach the device any more. */
@@ -202,61 +150,6 @@ static int xtun_open(struct net_device *dev)
 static int xtun_stop(struct net_device *dev)
 {
 	xtun_keepalive_stop(netdev_priv(dev));
-	return 0;
-}
-
-/* Do packets leave by what may be another path to the same peer? */
-static bool xtun_path_differs(const struct xtun_conf *old,
-			      const struct xtun_conf *new)
-{
-	return old->via != new->via || old->p.tos != new->p.tos ||
-	       old->p.fwmark != new->p.fwmark ||
-	       old->p.fwmark_from != new->p.fwmark_from;
-}
-
-/**
- * xtun_swap() - put a configuration in the place of that in force
- * @tun: the tunnel
- * @new: the configuration
- * @extack: gets the reason of a refusal, or NULL
- *
- * Context: RTNL, may sleep.
- * Return: 0, or a negative error with nothing changed, and the caller frees @new.
- */
-int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
-	      struct netlink_ext_ack *extack)
-{
-	struct xtun_conf *old = rtnl_dereference(tun->conf);
-	const struct xtun_prefix all = { .family = new->p.family };
-	int err;
-
-	err = xtun_carrier_get(new, extack);
-	if (err)
-		return err;
-	err = xtun_memory_prepare(new);
-	if (!err)
-		err = xtun_lookup_swap(old, new);
-	if (err) {
-		xtun_carrier_put(new);
-		return err;
-	}
-	rcu_assign_pointer(tun->conf, new);
-	xtun_underlay_unbind(tun);
-	xtun_underlay_bind(tun);
-	xtun_memory_follow(tun, new);
-	xtun_carrier_put(old);
-
-	if (memcmp(&old->match, &new->match, sizeof(old->match)))
-		atomic64_set(&tun->iseq, 0);
-	if (memcmp(&old->ends[XTUN_BY_ENDS].match,
-		   &new->ends[XTUN_BY_ENDS].match, sizeof(old->match))) {
-		xtun_peer_forget(tun);
-		xtun_alive_forget(tun);
-	} else if (xtun_path_differs(old, new)) {
-		xtun_peer_rerouted(tun, new->p.family, &all);
-	}
-	tun->loop_told = false;
-	xtun_conf_free_rcu(old);
 	return 0;
 }
 

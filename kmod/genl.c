@@ -62,69 +62,6 @@ struct xtun_dev *xtun_find_asked(struct genl_info *info)
 			 info->attrs[XTUN_A_TUNNEL_IFNAME], info->extack);
 }
 
-/**
- * xtun_put_id() - write which tunnel a message is about
- * @skb: the message
- * @tun: the tunnel
- *
- * Context: RTNL or RCU.
- * Return: 0 or -EMSGSIZE.
- */
-int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun)
-{
-	if (nla_put_u32(skb, XTUN_A_TUNNEL_IFINDEX, tun->dev->ifindex) ||
-	    nla_put_string(skb, XTUN_A_TUNNEL_IFNAME, tun->dev->name))
-		return -EMSGSIZE;
-	return 0;
-}
-
-static int xtun_put_netns(struct sk_buff *skb, const struct xtun_dev *tun)
-{
-	struct net *net = dev_net(tun->dev);
-	int id;
-
-	if (net_eq(net, tun->net))
-		return 0;
-	id = peernet2id_alloc(net, tun->net, GFP_ATOMIC);
-	return nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID, id);
-}
-
-static int xtun_put_wait(struct sk_buff *skb, const struct xtun_dev *tun)
-{
-	return tun->wait ? nla_put_u32(skb, XTUN_A_TUNNEL_WAITS_FOR,
-				       tun->wait) : 0;
-}
-
-/* @about is the request that it answers, or NULL for an event. */
-static int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
-			   const void *about)
-{
-	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
-	u8 sight = about ? xtun_sight_of(tun, about) :
-			   xtun_sight_of_listeners(tun);
-	struct nlattr *nest;
-
-	if (xtun_put_id(skb, tun) || xtun_put_netns(skb, tun) ||
-	    nla_put_u32(skb, XTUN_A_TUNNEL_OVERHEAD, conf->overhead) ||
-	    nla_put_u32(skb, XTUN_A_TUNNEL_DEVICE_MTU, tun->dev->mtu) ||
-	    xtun_put_wait(skb, tun))
-		return -EMSGSIZE;
-
-	nest = nla_nest_start(skb, XTUN_A_TUNNEL_CONF);
-	if (!nest || xtun_conf_fill(skb, conf, sight))
-		return -EMSGSIZE;
-	nla_nest_end(skb, nest);
-	return 0;
-}
-
-static size_t xtun_tunnel_size(const struct xtun_dev *tun)
-{
-	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
-
-	return nla_total_size(IFNAMSIZ) + 5 * nla_total_size(sizeof(u32)) +
-	       nla_total_size(0) + xtun_conf_size(conf);
-}
-
 /*
  * Is there one end that all packets come from? Else a drop is nobody's, and
  * another's packets say nothing of it.
@@ -228,34 +165,6 @@ static const struct xtun_query xtun_query_tunnel = {
 static const struct xtun_query xtun_query_stats = {
 	XTUN_CMD_STATS_GET, xtun_stats_size, xtun_put_stats,
 };
-
-/**
- * xtun_put_message() - write a message about a tunnel
- * @skb: where to; as it was when the message does not fit
- * @tun: the tunnel
- * @head: header of the message
- * @put: writes the attributes
- * @about: for @put
- *
- * Context: that of @put.
- * Return: 0 or -EMSGSIZE.
- */
-int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
-		     const struct xtun_head *head, xtun_put_t put,
-		     const void *about)
-{
-	void *hdr = genlmsg_put(skb, head->portid, head->seq, &xtun_family,
-				head->flags, head->cmd);
-
-	if (!hdr)
-		return -EMSGSIZE;
-	if (put(skb, tun, about)) {
-		genlmsg_cancel(skb, hdr);
-		return -EMSGSIZE;
-	}
-	genlmsg_end(skb, hdr);
-	return 0;
-}
 
 /**
  * xtun_answer_one() - answer a request with one message
@@ -530,78 +439,6 @@ int xtun_nl_del_doit(struct sk_buff *skb, struct genl_info *info)
 	rtnl_unlock();
 	return err;
 }
-
-/**
- * xtun_listened() - does anybody listen to events about a tunnel?
- * @tun: the tunnel
- *
- * Context: RTNL or RCU.
- * Return: whether somebody does.
- */
-bool xtun_listened(const struct xtun_dev *tun)
-{
-	return genl_has_listeners(&xtun_family, dev_net(tun->dev),
-				  XTUN_NLGRP_EVENTS);
-}
-
-/**
- * xtun_multicast() - send an event about a tunnel to listeners of its netns
- * @tun: the tunnel
- * @size: bytes of attributes, at most
- * @cmd: what the event is
- * @put: writes the attributes
- * @about: for @put
- * @gfp: whether it may sleep
- *
- * Context: RTNL or RCU; that of @put.
- * Return: 0, or a negative error when nobody has heard of it.
- */
-int xtun_multicast(const struct xtun_dev *tun, size_t size, u8 cmd,
-		   xtun_put_t put, const void *about, gfp_t gfp)
-{
-	struct xtun_head head = { .cmd = cmd };
-	struct sk_buff *skb;
-	int err;
-
-	skb = genlmsg_new(size, gfp);
-	if (!skb)
-		return -ENOMEM;
-	err = xtun_put_message(skb, tun, &head, put, about);
-	if (err) {
-		nlmsg_free(skb);
-		return err;
-	}
-	return genlmsg_multicast_netns(&xtun_family, dev_net(tun->dev), skb, 0,
-				       XTUN_NLGRP_EVENTS, gfp);
-}
-
-/**
- * xtun_notify() - tell listeners of a netns that a tunnel is not as it was
- * @tun: the tunnel
- * @cmd: XTUN_CMD_SET_NTF; of the others, the family itself takes care
- *
- * Context: RTNL, may sleep.
- */
-void xtun_notify(const struct xtun_dev *tun, u8 cmd)
-{
-	if (xtun_listened(tun))
-		xtun_multicast(tun, xtun_tunnel_size(tun), cmd, xtun_put_tunnel,
-			       NULL, GFP_KERNEL);
-}
-
-struct genl_family xtun_family __ro_after_init = {
-	.name = XTUN_FAMILY_NAME,
-	.version = XTUN_FAMILY_VERSION,
-	.module = THIS_MODULE,
-	.netnsok = true,
-	.parallel_ops = true,
-	.ops = xtun_nl_ops,
-	.n_ops = ARRAY_SIZE(xtun_nl_ops),
-	.resv_start_op = XTUN_CMD_GET,
-	.maxattr = XTUN_A_TUNNEL_MAX,
-	.mcgrps = xtun_nl_mcgrps,
-	.n_mcgrps = ARRAY_SIZE(xtun_nl_mcgrps),
-};
 
 /* A device comes and goes in a netns by being made, deleted, and moved. */
 static int xtun_device_event(struct notifier_block *nb, unsigned long event,

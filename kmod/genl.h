@@ -56,6 +56,9 @@ struct net_device *xtun_dump_resume(struct net *net,
 				    const struct xtun_dump *dump);
 struct net_device *xtun_dump_pass(struct xtun_dump *dump,
 				  struct net_device *dev);
+int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
+		    const void *about);
+size_t xtun_tunnel_size(const struct xtun_dev *tun);
 int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun);
 int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
 		     const struct xtun_head *head, xtun_put_t put,

@@ -1074,6 +1074,10 @@ int xtun_create(struct net *net, struct net_device *dev,
 		struct netlink_ext_ack *extack);
 int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 		struct netlink_ext_ack *extack);
+
+/* apply.c */
+int xtun_attach(struct xtun_dev *tun);
+void xtun_detach(struct xtun_dev *tun);
 int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	      struct netlink_ext_ack *extack);
 
@@ -1110,8 +1114,10 @@ struct xtun_told {
 	__be16 proto;
 };
 
-/* genl.c */
+/* notify.c */
 void xtun_notify(const struct xtun_dev *tun, u8 cmd);
+
+/* genl.c */
 int xtun_genl_init(void);
 void xtun_genl_exit(void);
 
@@ -1405,6 +1411,8 @@ u32 xtun_underlay_via(struct net *net, const struct xtun_params *p);
 void xtun_underlay_bind(struct xtun_dev *tun);
 void xtun_underlay_unbind(struct xtun_dev *tun);
 bool xtun_underlay_carrier(struct xtun_dev *tun);
+
+/* follow.c */
 void xtun_underlay_follow(struct xtun_dev *tun);
 int xtun_underlay_init(void);
 void xtun_underlay_exit(void);
