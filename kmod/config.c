@@ -6,8 +6,10 @@
 #include <linux/inetdevice.h>
 #include <linux/netdevice.h>
 #include <linux/slab.h>
+#include <linux/stringhash.h>
 #include <net/inet_ecn.h>
 #include <net/ipv6.h>
+#include <net/l3mdev.h>
 #include <net/netlink.h>
 
 #include "xtun.h"
@@ -807,6 +809,42 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 	if (err)
 		return err;
 	return ops->words ? ops->words->take(tb, p, extack) : 0;
+}
+
+/* No device has such an ifindex. */
+#define XTUN_VIA_NONE	BIT(31)
+
+/* A link-local address is one of its link, and of no other port of a VRF. */
+static bool xtun_link_local(const struct xtun_params *p)
+{
+	return p->family == AF_INET6 &&
+	       (ipv6_addr_type(&p->local.in6) |
+		ipv6_addr_type(&p->remote.in6)) & IPV6_ADDR_LINKLOCAL;
+}
+
+/**
+ * xtun_underlay_via() - find the device that packets of a tunnel go through
+ * @net: underlay
+ * @p: what the user said
+ *
+ * The port of a VRF stands for that VRF, as with the in-tree tunnels: its routes
+ * choose the port. Tunnels that wait for devices of different names differ.
+ *
+ * Context: RTNL.
+ * Return: its ifindex, 0 for any, or while it is not there a number that no device
+ * has.
+ */
+u32 xtun_underlay_via(struct net *net, const struct xtun_params *p)
+{
+	const char *name = p->link.name;
+	u32 vrf = 0;
+
+	if (!p->link.index)
+		return !name[0] ? 0 : XTUN_VIA_NONE |
+				      full_name_hash(NULL, name, strlen(name));
+	if (!xtun_link_local(p))
+		vrf = l3mdev_master_upper_ifindex_by_index(net, p->link.index);
+	return vrf ?: p->link.index;
 }
 
 /* Everything in @conf that follows from what the user said. */

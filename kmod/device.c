@@ -72,7 +72,7 @@ static void xtun_net_add(struct xtun_dev *tun)
 
 	list_add_tail_rcu(&tun->list, &xn->tunnels);
 	if (first)
-		xtun_mtu_net_follow(xn);
+		xtun_follow_net(xn);
 }
 
 static void xtun_net_del(struct xtun_dev *tun)
@@ -81,7 +81,7 @@ static void xtun_net_del(struct xtun_dev *tun)
 
 	list_del_rcu(&tun->list);
 	if (list_empty(&xn->tunnels))
-		xtun_mtu_net_follow(xn);
+		xtun_follow_net(xn);
 }
 
 static int xtun_dev_init(struct net_device *dev)

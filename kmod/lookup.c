@@ -15,6 +15,9 @@
 
 #include "xtun.h"
 
+/* Of all that is kept of a netns; main.c registers it. */
+unsigned int xtun_net_id __read_mostly;
+
 /* Bits of a shape. A lower number is more specific. */
 #define XTUN_ANY_LINK		BIT(0)
 #define XTUN_ANY_LOCAL		BIT(1)

@@ -10,7 +10,7 @@
 #include <net/ipv6.h>
 #include <net/l3mdev.h>
 
-#include "xtun.h"
+#include "port.h"
 
 /* Tunnels in tunnels that are looked into. */
 #define XTUN_LOOP_LEVELS	8

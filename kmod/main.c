@@ -16,8 +16,6 @@ static const struct xtun_encap_ops * const xtun_encaps[] = {
 	&xtun_l2tp_ops, &xtun_l2tp_ip_ops, &xtun_icmp_ops,
 };
 
-unsigned int xtun_net_id __read_mostly;
-
 static int __net_init xtun_net_init(struct net *net)
 {
 	struct xtun_net *xn = xtun_net(net);
@@ -25,7 +23,7 @@ static int __net_init xtun_net_init(struct net *net)
 	xn->net = net;
 	INIT_LIST_HEAD(&xn->tunnels);
 	spin_lock_init(&xn->event_rate.lock);
-	xtun_mtu_net_init(xn);
+	xtun_follow_net_init(xn);
 	return 0;
 }
 
@@ -35,7 +33,7 @@ static void __net_exit xtun_net_pre_exit(struct net *net)
 	struct xtun_net *xn = xtun_net(net);
 
 	if (xn->used)
-		xtun_mtu_net_exit(xn);
+		xtun_follow_net_exit(xn);
 }
 
 static bool __net_exit xtun_nets_used(struct list_head *nets)
@@ -102,15 +100,12 @@ static int __init xtun_init(void)
 	err = register_pernet_device(&xtun_net_ops);
 	if (err)
 		goto exit_lookup;
-	err = xtun_mtu_init();
+	err = xtun_follow_init();
 	if (err)
 		goto exit_net;
-	err = xtun_underlay_init();
-	if (err)
-		goto exit_mtu;
 	err = xtun_ipproto_init();
 	if (err)
-		goto exit_underlay;
+		goto exit_follow;
 	err = rtnl_link_register(&xtun_link_ops);
 	if (err)
 		goto exit_ipproto;
@@ -126,10 +121,8 @@ exit_link:
 	rtnl_link_unregister(&xtun_link_ops);
 exit_ipproto:
 	xtun_ipproto_exit();
-exit_underlay:
-	xtun_underlay_exit();
-exit_mtu:
-	xtun_mtu_exit();
+exit_follow:
+	xtun_follow_exit();
 exit_net:
 	unregister_pernet_device(&xtun_net_ops);
 exit_lookup:
@@ -142,8 +135,7 @@ static void __exit xtun_exit(void)
 	xtun_genl_exit();
 	rtnl_link_unregister(&xtun_link_ops);
 	xtun_ipproto_exit();
-	xtun_underlay_exit();
-	xtun_mtu_exit();
+	xtun_follow_exit();
 	unregister_pernet_device(&xtun_net_ops);
 	/* Configurations are freed by callbacks of this module. */
 	rcu_barrier();

@@ -13,42 +13,6 @@
 
 #include "xtun.h"
 
-/* No device has such an ifindex. */
-#define XTUN_VIA_NONE	BIT(31)
-
-/* A link-local address is one of its link, and of no other port of a VRF. */
-static bool xtun_link_local(const struct xtun_params *p)
-{
-	return p->family == AF_INET6 &&
-	       (ipv6_addr_type(&p->local.in6) |
-		ipv6_addr_type(&p->remote.in6)) & IPV6_ADDR_LINKLOCAL;
-}
-
-/**
- * xtun_underlay_via() - find the device that packets of a tunnel go through
- * @net: underlay
- * @p: what the user said
- *
- * The port of a VRF stands for that VRF, as with the in-tree tunnels: its routes
- * choose the port. Tunnels that wait for devices of different names differ.
- *
- * Context: RTNL.
- * Return: its ifindex, 0 for any, or while it is not there a number that no device
- * has.
- */
-u32 xtun_underlay_via(struct net *net, const struct xtun_params *p)
-{
-	const char *name = p->link.name;
-	u32 vrf = 0;
-
-	if (!p->link.index)
-		return !name[0] ? 0 : XTUN_VIA_NONE |
-				      full_name_hash(NULL, name, strlen(name));
-	if (!xtun_link_local(p))
-		vrf = l3mdev_master_upper_ifindex_by_index(net, p->link.index);
-	return vrf ?: p->link.index;
-}
-
 /**
  * xtun_underlay_bind() - note which device a tunnel is bound to
  * @tun: the tunnel, which is noted nowhere

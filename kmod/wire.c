@@ -7,7 +7,7 @@
 #include <linux/in.h>
 #include <linux/udp.h>
 
-#include "xtun.h"
+#include "port.h"
 
 /* A protocol that is not ours alone: do its packets look so? */
 static bool xtun_wire_is(const struct xtun_wire *wire, struct sk_buff *skb,

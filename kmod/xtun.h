@@ -1056,6 +1056,7 @@ void xtun_prefix_fill(struct xtun_prefix *prefix, u8 family,
 		      const union nf_inet_addr *addr, u8 len);
 bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
 		     const union nf_inet_addr *addr);
+u32 xtun_underlay_via(struct net *net, const struct xtun_params *p);
 struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu);
 struct xtun_conf *xtun_conf_with_link(const struct xtun_conf *old,
 				      const struct xtun_link *link);
@@ -1173,22 +1174,6 @@ enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
 				struct xtun_hdr *h);
 bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
 			u8 family, u8 ipproto, unsigned int offset);
-
-DECLARE_STATIC_KEY_FALSE(xtun_udp_key);
-
-/**
- * xtun_udp_any() - is there a UDP port that tunnels use?
- * @net: underlay
- * @family: AF_INET or AF_INET6
- *
- * Context: any.
- * Return: whether there is.
- */
-static inline bool xtun_udp_any(const struct net *net, u8 family)
-{
-	return static_branch_unlikely(&xtun_udp_key) &&
-	       READ_ONCE(xtun_net(net)->n_ports[family == AF_INET6]);
-}
 
 /* xmit.c */
 enum xtun_reason xtun_classify(struct xtun_cx *cx);
@@ -1398,24 +1383,19 @@ void xtun_mss_in(struct sk_buff *skb, const struct xtun_conf *conf,
 		 const union nf_inet_addr *peer, unsigned int l3, __be16 proto);
 
 /* mtu.c */
-int xtun_mtu_init(void);
-void xtun_mtu_exit(void);
-void xtun_mtu_net_init(struct xtun_net *xn);
-void xtun_mtu_net_follow(struct xtun_net *xn);
-void xtun_mtu_net_exit(struct xtun_net *xn);
-void xtun_mtu_later(struct xtun_net *xn);
 bool xtun_mtu_follow(struct xtun_dev *tun);
 
 /* underlay.c */
-u32 xtun_underlay_via(struct net *net, const struct xtun_params *p);
 void xtun_underlay_bind(struct xtun_dev *tun);
 void xtun_underlay_unbind(struct xtun_dev *tun);
 bool xtun_underlay_carrier(struct xtun_dev *tun);
 
 /* follow.c */
-void xtun_underlay_follow(struct xtun_dev *tun);
-int xtun_underlay_init(void);
-void xtun_underlay_exit(void);
+int xtun_follow_init(void);
+void xtun_follow_exit(void);
+void xtun_follow_net_init(struct xtun_net *xn);
+void xtun_follow_net(struct xtun_net *xn);
+void xtun_follow_net_exit(struct xtun_net *xn);
 
 /* keepalive.c */
 void xtun_keepalive_init(struct xtun_dev *tun);
@@ -1429,20 +1409,5 @@ void xtun_ipproto_exit(void);
 int xtun_hook_get(const struct xtun_conf *conf, struct netlink_ext_ack *extack);
 void xtun_hook_put(const struct xtun_conf *conf);
 bool xtun_exthdrs_ok(struct sk_buff *skb, unsigned int end);
-
-/**
- * struct xtun_udp_wires - what a UDP packet may carry by either of its ports
- * @here: form of those sent from the port where we listen, or NULL
- * @there: form of those sent to the port where peers listen as we do, or NULL
- */
-struct xtun_udp_wires {
-	const struct xtun_wire *here;
-	const struct xtun_wire *there;
-};
-
-const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
-				      __be16 port);
-bool xtun_udp_wires(const struct net *net, u8 family, const struct udphdr *uh,
-		    struct xtun_udp_wires *wires);
 
 #endif /* _XTUN_H */

@@ -101,7 +101,7 @@ class Calls:
 # Few others watch routes; what they do with nexthops goes with it.
 WATCH, UNWATCH = "register_fib_notifier", "unregister_fib_notifier"
 # What a netns costs in its end that had tunnels; and each.
-EXIT, CLEANUP = "xtun_mtu_net_exit", "cleanup_net"
+EXIT, CLEANUP = "xtun_follow_net_exit", "cleanup_net"
 
 
 @ktap.case("routes are watched while a netns has tunnels; one without pays nothing")

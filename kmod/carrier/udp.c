@@ -11,109 +11,11 @@
 #include <net/udp.h>
 #include <net/udp_tunnel.h>
 
-#include "../xtun.h"
+#include "../port.h"
 
 /* RFC 6335 section 6: nobody is given these, so nobody filters them. */
 #define XTUN_SPORT_MIN		49152
 #define XTUN_SPORT_MAX		65535
-
-/* A port of this host, where packets arrive, or one of peers, where they go to. */
-struct xtun_port_id {
-	__be16 port;
-	u8 family;
-	bool there;
-};
-
-/**
- * struct xtun_port - a port that tunnels use
- * @node: in struct xtun_net
- * @id: which
- * @wire: what it carries
- * @users: how many tunnels, under RTNL
- * @sock: holds it, or NULL for one of peers or one that others may have, too
- * @rcu: for the grace period before it is freed
- */
-struct xtun_port {
-	struct hlist_node node;
-	struct xtun_port_id id;
-	const struct xtun_wire *wire;
-	unsigned int users;
-	struct socket *sock;
-	struct rcu_head rcu;
-};
-
-/* Hosts without such ports do not look for them. */
-DEFINE_STATIC_KEY_FALSE(xtun_udp_key);
-
-static struct hlist_head *xtun_port_bucket(struct xtun_net *xn,
-					   struct xtun_port_id id)
-{
-	return &xn->ports[id.family == AF_INET6][ntohs(id.port) %
-						 XTUN_PORT_BUCKETS];
-}
-
-static struct xtun_port *xtun_port_find(const struct net *net,
-					struct xtun_port_id id)
-{
-	struct hlist_head *bucket = xtun_port_bucket(xtun_net(net), id);
-	struct xtun_port *p;
-
-	hlist_for_each_entry_rcu(p, bucket, node, lockdep_rtnl_is_held()) {
-		if (p->id.port == id.port && p->id.there == id.there)
-			return p;
-	}
-	return NULL;
-}
-
-static const struct xtun_wire *xtun_port_wire(const struct net *net,
-					      struct xtun_port_id id)
-{
-	const struct xtun_port *p = xtun_port_find(net, id);
-
-	return p ? READ_ONCE(p->wire) : NULL;
-}
-
-/**
- * xtun_udp_wire() - find what the packets of a UDP port carry
- * @net: underlay
- * @family: AF_INET or AF_INET6
- * @port: a port of this host, where tunnels listen
- *
- * Context: RCU.
- * Return: the form of what follows, or NULL.
- */
-const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
-				      __be16 port)
-{
-	struct xtun_port_id id = { .port = port, .family = family };
-
-	return xtun_udp_any(net, family) ? xtun_port_wire(net, id) : NULL;
-}
-
-/**
- * xtun_udp_wires() - find what a UDP packet that this host has sent may carry
- * @net: underlay
- * @family: AF_INET or AF_INET6
- * @uh: its UDP header
- * @wires: gets the forms
- *
- * Most encapsulations are known by the port that they go to, and send from many.
- *
- * Context: RCU.
- * Return: false when it carries nothing of xtun's.
- */
-bool xtun_udp_wires(const struct net *net, u8 family, const struct udphdr *uh,
-		    struct xtun_udp_wires *wires)
-{
-	struct xtun_port_id here = { .port = uh->source, .family = family };
-	struct xtun_port_id there = { uh->dest, family, true };
-
-	wires->here = xtun_port_wire(net, here);
-	if (wires->here && !wires->here->pair)
-		wires->here = NULL;
-	wires->there = xtun_port_wire(net, there);
-	return wires->here || wires->there;
-}
 
 /* ---- merging what arrives ---- */
 

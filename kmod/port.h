@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The UDP ports that tunnels use, and what their packets carry.
+ */
+#ifndef _XTUN_PORT_H
+#define _XTUN_PORT_H
+
+#include <linux/udp.h>
+
+#include "xtun.h"
+
+/* A port of this host, where packets arrive, or one of peers, where they go to. */
+struct xtun_port_id {
+	__be16 port;
+	u8 family;
+	bool there;
+};
+
+/**
+ * struct xtun_port - a port that tunnels use
+ * @node: in struct xtun_net
+ * @id: which
+ * @wire: what it carries
+ * @users: how many tunnels, under RTNL
+ * @sock: holds it, or NULL for one of peers or one that others may have, too
+ * @rcu: for the grace period before it is freed
+ */
+struct xtun_port {
+	struct hlist_node node;
+	struct xtun_port_id id;
+	const struct xtun_wire *wire;
+	unsigned int users;
+	struct socket *sock;
+	struct rcu_head rcu;
+};
+
+DECLARE_STATIC_KEY_FALSE(xtun_udp_key);
+
+/**
+ * xtun_udp_any() - is there a UDP port that tunnels use?
+ * @net: underlay
+ * @family: AF_INET or AF_INET6
+ *
+ * Context: any.
+ * Return: whether there is.
+ */
+static inline bool xtun_udp_any(const struct net *net, u8 family)
+{
+	return static_branch_unlikely(&xtun_udp_key) &&
+	       READ_ONCE(xtun_net(net)->n_ports[family == AF_INET6]);
+}
+
+/**
+ * xtun_port_bucket() - where a port is in the table of its netns
+ * @xn: underlay
+ * @id: the port
+ *
+ * Context: any.
+ * Return: the list that it is in, or has to be.
+ */
+static inline struct hlist_head *xtun_port_bucket(struct xtun_net *xn,
+						  struct xtun_port_id id)
+{
+	return &xn->ports[id.family == AF_INET6][ntohs(id.port) %
+						 XTUN_PORT_BUCKETS];
+}
+
+struct xtun_port *xtun_port_find(const struct net *net, struct xtun_port_id id);
+
+/**
+ * struct xtun_udp_wires - what a UDP packet may carry by either of its ports
+ * @here: form of those sent from the port where we listen, or NULL
+ * @there: form of those sent to the port where peers listen as we do, or NULL
+ */
+struct xtun_udp_wires {
+	const struct xtun_wire *here;
+	const struct xtun_wire *there;
+};
+
+const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
+				      __be16 port);
+bool xtun_udp_wires(const struct net *net, u8 family, const struct udphdr *uh,
+		    struct xtun_udp_wires *wires);
+
+#endif /* _XTUN_PORT_H */
