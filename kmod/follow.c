@@ -61,7 +61,7 @@ static void xtun_tell_same(struct xtun_dev *tun, const struct xtun_conf *other)
 
 /* True when it is so; another tunnel may take the same packets already. */
 static bool xtun_follow_relink(struct xtun_dev *tun,
-				 const struct xtun_link *link)
+			       const struct xtun_link *link)
 {
 	const struct xtun_conf *other;
 	struct xtun_conf *new;
@@ -216,7 +216,7 @@ static bool xtun_fib_prefix(unsigned long event,
 
 /* What was learned of a path goes with its route, as it does in the kernel. */
 static void xtun_follow_forget(const struct xtun_net *xn,
-			    const struct xtun_prefix *prefix)
+			       const struct xtun_prefix *prefix)
 {
 	struct xtun_dev *tun;
 
@@ -279,8 +279,8 @@ static void xtun_follow_all(struct xtun_net *xn)
 		xtun_follow_bound(xn, index);
 }
 
-static int xtun_device_event(struct notifier_block *nb, unsigned long event,
-			       void *info)
+static int xtun_follow_event(struct notifier_block *nb, unsigned long event,
+			     void *info)
 {
 	struct net_device *dev = netdev_notifier_info_to_dev(info);
 	struct xtun_net *xn = xtun_net(dev_net(dev));
@@ -318,8 +318,8 @@ static int xtun_device_event(struct notifier_block *nb, unsigned long event,
 	return NOTIFY_DONE;
 }
 
-static struct notifier_block xtun_device_nb = {
-	.notifier_call = xtun_device_event,
+static struct notifier_block xtun_follow_nb = {
+	.notifier_call = xtun_follow_event,
 };
 
 /* Routes tell of all addresses but those of IPv4 on a device that is down. */
@@ -392,12 +392,12 @@ int xtun_follow_init(void)
 {
 	int err;
 
-	err = register_netdevice_notifier(&xtun_device_nb);
+	err = register_netdevice_notifier(&xtun_follow_nb);
 	if (err)
 		return err;
 	err = register_inetaddr_notifier(&xtun_inetaddr_nb);
 	if (err)
-		unregister_netdevice_notifier(&xtun_device_nb);
+		unregister_netdevice_notifier(&xtun_follow_nb);
 	return err;
 }
 
@@ -409,5 +409,5 @@ int xtun_follow_init(void)
 void xtun_follow_exit(void)
 {
 	unregister_inetaddr_notifier(&xtun_inetaddr_nb);
-	unregister_netdevice_notifier(&xtun_device_nb);
+	unregister_netdevice_notifier(&xtun_follow_nb);
 }

@@ -31,7 +31,7 @@
  * Return: 1, or as many as one packet may have become segments.
  */
 unsigned int xtun_back_segs(const struct xtun_back *b,
-				   const struct xtun_dev *tun)
+			    const struct xtun_dev *tun)
 {
 	if (b->match.family == AF_INET6 || xtun_under_attack(tun))
 		return 1;
@@ -61,8 +61,8 @@ static unsigned int xtun_back_recall_as(const struct xtun_back *b,
  * Return: bytes written, 0 for a packet that is not remembered.
  */
 unsigned int xtun_back_recall(struct xtun_back *b,
-				     const struct xtun_conf *conf, void *data,
-				     unsigned int size)
+			      const struct xtun_conf *conf, void *data,
+			      unsigned int size)
 {
 	unsigned int len = xtun_back_recall_as(b, conf, true, data, size);
 

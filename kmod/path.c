@@ -166,7 +166,7 @@ static int xtun_put_soft(struct sk_buff *skb, const struct xtun_known *known)
  * Return: 0 or -EMSGSIZE.
  */
 int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
-			 const void *about)
+		  const void *about)
 {
 	const struct xtun_known *known = about;
 	u8 family = known->conf->p.family;
