@@ -6,7 +6,7 @@
 #include <linux/jiffies.h>
 #include <linux/percpu.h>
 
-#include "xtun.h"
+#include "device.h"
 
 static void xtun_alive_later(unsigned long *when, unsigned long other)
 {

@@ -12,7 +12,9 @@
 #include <net/route.h>
 #include <net/udp_tunnel.h>
 
-#include "xtun.h"
+#include "packet.h"
+#include "route.h"
+#include "wire.h"
 
 /* Headers before the answer to a packet. */
 #define XTUN_ANSWER_ROOM	(LL_MAX_HEADER + sizeof(struct ipv6hdr) + \

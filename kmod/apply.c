@@ -6,7 +6,9 @@
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
 
 static u8 xtun_memory_mode(const struct xtun_conf *conf)
 {

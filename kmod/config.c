@@ -7,12 +7,16 @@
 #include <linux/netdevice.h>
 #include <linux/slab.h>
 #include <linux/stringhash.h>
+#include <net/dst_cache.h>
 #include <net/inet_ecn.h>
 #include <net/ipv6.h>
 #include <net/l3mdev.h>
 #include <net/netlink.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "notify.h"
+#include "wire.h"
 #include "xtun_nl.h"
 
 /* Words that the grammar has and that no encapsulation here has a use for. */

@@ -9,10 +9,16 @@
 #include <linux/random.h>
 #include <linux/rculist.h>
 #include <linux/rtnetlink.h>
+#include <net/dst_cache.h>
 #include <net/ip_tunnels.h>
 #include <net/netdev_lock.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "notify.h"
+#include "packet.h"
+#include "wire.h"
 
 #define XTUN_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA | \
 			 NETIF_F_HW_CSUM | NETIF_F_GSO_SOFTWARE)

@@ -5,7 +5,7 @@
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 
-#include "xtun.h"
+#include "device.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"

@@ -6,7 +6,8 @@
 #include <linux/bug.h>
 #include <linux/in.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "wire.h"
 
 /* Written while the module is loaded, before anybody can make a tunnel. */
 static const struct xtun_encap_ops *xtun_encaps[XTUN_ENCAP_MAX + 1];

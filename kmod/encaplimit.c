@@ -7,7 +7,8 @@
 #include <linux/ipv6.h>
 #include <net/ipv6.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "packet.h"
 
 /* Extension headers that are looked through for the option. */
 #define XTUN_EXTHDR_BOUND	4

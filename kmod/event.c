@@ -7,7 +7,11 @@
 #include <net/ip.h>
 #include <net/ipv6.h>
 
+#include "conf.h"
+#include "device.h"
 #include "genl.h"
+#include "net.h"
+#include "notify.h"
 
 /* Errors in a second that are told in a netns, however they are spread. */
 #define XTUN_EVENTS_MAX		50

@@ -13,7 +13,8 @@
 #include <linux/unaligned.h>
 #include <net/ip.h>
 
-#include "xtun.h"
+#include "device.h"
+#include "packet.h"
 
 /* At most: two IPv6 addresses, protocol, ports. */
 #define XTUN_FLOW_WORDS		10

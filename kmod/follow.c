@@ -13,7 +13,10 @@
 #include <net/ip_fib.h>
 #include <net/nexthop.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "notify.h"
 
 #define XTUN_FOLLOW_DELAY		(HZ / 20)
 

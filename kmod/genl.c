@@ -7,7 +7,11 @@
 #include <linux/rtnetlink.h>
 #include <net/rtnetlink.h>
 
+#include "conf.h"
+#include "device.h"
 #include "genl.h"
+#include "notify.h"
+#include "wire.h"
 
 #define XTUN_REGISTER_TRIES	100
 

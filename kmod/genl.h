@@ -7,7 +7,9 @@
 
 #include <net/genetlink.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "route.h"
 #include "xtun_nl.h"
 
 extern struct genl_family xtun_family;

@@ -13,8 +13,15 @@
 #include <net/ipv6.h>
 #include <net/ndisc.h>
 
+#include "conf.h"
+#include "device.h"
 #include "icmp.h"
 #include "mark.h"
+#include "net.h"
+#include "notify.h"
+#include "packet.h"
+#include "route.h"
+#include "wire.h"
 
 /* PATH-TRUTH's table, from the side of the error; the other is in tell.c. */
 static const u8 xtun_unreach_v4[NR_ICMP_UNREACH + 1] = {

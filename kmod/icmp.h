@@ -6,7 +6,10 @@
 #ifndef _XTUN_ICMP_H
 #define _XTUN_ICMP_H
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "packet.h"
+#include "wire.h"
 
 /* RFC 792: what a router quotes at least of what follows the IP header. */
 #define XTUN_QUOTE_TRANSPORT	8

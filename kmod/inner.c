@@ -9,7 +9,11 @@
 #include <net/ip.h>
 #include <net/ipv6.h>
 
+#include "conf.h"
+#include "device.h"
 #include "icmp.h"
+#include "net.h"
+#include "packet.h"
 
 /* Of a quote as much is passed on as the longest error may hold, and more. */
 #define XTUN_QUOTE_MAX		1500

@@ -6,7 +6,9 @@
 #include <linux/netdevice.h>
 #include <linux/workqueue.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "packet.h"
 
 static void xtun_keepalive(struct work_struct *work)
 {

@@ -5,7 +5,9 @@
 #include <linux/etherdevice.h>
 #include <net/rtnetlink.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "notify.h"
 #include "xtun_nl.h"
 
 static int xtun_validate(struct nlattr *tb[], struct nlattr *data[],

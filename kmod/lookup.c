@@ -13,7 +13,11 @@
  */
 #include <linux/rhashtable.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "route.h"
+#include "wire.h"
 
 /* Of all that is kept of a netns; main.c registers it. */
 unsigned int xtun_net_id __read_mostly;

@@ -10,7 +10,12 @@
 #include <net/ipv6.h>
 #include <net/l3mdev.h>
 
+#include "conf.h"
+#include "device.h"
+#include "packet.h"
 #include "port.h"
+#include "route.h"
+#include "wire.h"
 
 /* Tunnels in tunnels that are looked into. */
 #define XTUN_LOOP_LEVELS	8

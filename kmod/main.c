@@ -8,7 +8,11 @@
 #include <net/net_namespace.h>
 #include <net/rtnetlink.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "notify.h"
+#include "wire.h"
 
 static const struct xtun_encap_ops * const xtun_encaps[] = {
 	&xtun_ip_ops, &xtun_gre_ops, &xtun_nvgre_ops, &xtun_vxlan_ops,

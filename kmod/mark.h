@@ -8,7 +8,8 @@
 #ifndef _XTUN_MARK_H
 #define _XTUN_MARK_H
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
 
 /**
  * xtun_mark_out() - mark of the outer packet

@@ -15,7 +15,10 @@
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "packet.h"
 
 #define XTUN_SLOTS_BITS		10
 #define XTUN_ARMED_TIME		(60 * HZ)

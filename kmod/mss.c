@@ -19,7 +19,10 @@
 #include <net/ipv6.h>
 #include <net/tcp.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "packet.h"
+#include "route.h"
 
 #define XTUN_TCPOPT_AO		29
 

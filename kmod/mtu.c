@@ -7,7 +7,9 @@
 #include <net/ip.h>
 #include <net/ipv6.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "route.h"
 
 /* What the device's MTU has to be now, in bytes. */
 static unsigned int xtun_mtu_wanted(const struct xtun_conf *conf)

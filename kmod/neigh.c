@@ -17,7 +17,9 @@
 #include <net/ip_tunnels.h>
 #include <net/ipv6.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "packet.h"
 
 static int xtun_neigh_create(struct sk_buff *skb, struct net_device *dev,
 			     unsigned short type, const void *daddr,

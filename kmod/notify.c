@@ -5,7 +5,10 @@
  */
 #include <linux/rtnetlink.h>
 
+#include "conf.h"
+#include "device.h"
 #include "genl.h"
+#include "notify.h"
 
 /**
  * xtun_put_id() - write which tunnel a message is about

@@ -18,7 +18,10 @@
 #include <net/udp.h>
 #include <net/xfrm.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "packet.h"
+#include "route.h"
 
 /* ---- the way out ---- */
 

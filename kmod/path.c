@@ -4,7 +4,12 @@
  */
 #include <net/rtnetlink.h>
 
+#include "conf.h"
+#include "device.h"
 #include "genl.h"
+#include "notify.h"
+#include "packet.h"
+#include "route.h"
 
 static const u32 xtun_answers[] = {
 	[XTUN_KIND_NETWORK] = XTUN_ANSWER_NETWORK,

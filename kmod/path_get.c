@@ -4,7 +4,10 @@
  */
 #include <net/rtnetlink.h>
 
+#include "conf.h"
+#include "device.h"
 #include "genl.h"
+#include "notify.h"
 
 /* Where a dump goes on. */
 struct xtun_path_dump {

@@ -7,7 +7,9 @@
 #include <linux/rculist.h>
 #include <linux/slab.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "packet.h"
 
 /* With remote any there may be more; the one longest without news goes first. */
 #define XTUN_PEERS_MAX		64

@@ -5,7 +5,9 @@
  */
 #include <net/net_namespace.h>
 
+#include "net.h"
 #include "port.h"
+#include "wire.h"
 
 /* Hosts without such ports do not look for them. */
 DEFINE_STATIC_KEY_FALSE(xtun_udp_key);

@@ -7,7 +7,8 @@
 
 #include <linux/udp.h>
 
-#include "xtun.h"
+#include "net.h"
+#include "wire.h"
 
 /* A port of this host, where packets arrive, or one of peers, where they go to. */
 struct xtun_port_id {

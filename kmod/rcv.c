@@ -11,7 +11,12 @@
 #include <net/ip_tunnels.h>
 
 #include "mark.h"
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "packet.h"
+#include "route.h"
+#include "wire.h"
 
 static bool xtun_has_key(const struct xtun_conf *conf, const struct xtun_hdr *h)
 {

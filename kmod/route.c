@@ -10,6 +10,7 @@
 #include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/dsfield.h>
+#include <net/dst_cache.h>
 #include <net/ip.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
@@ -19,7 +20,12 @@
 #include <net/xfrm.h>
 
 #include "mark.h"
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "packet.h"
+#include "route.h"
+#include "wire.h"
 
 /* So often a route is looked up that is gone again at once. */
 #define XTUN_ROUTE_TRIES	8

@@ -7,7 +7,8 @@
 #include <linux/netlink.h>
 #include <net/net_namespace.h>
 
-#include "xtun.h"
+#include "device.h"
+#include "notify.h"
 
 /**
  * xtun_sight_of_all() - what anybody may see who is in the device's netns

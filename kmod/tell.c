@@ -16,7 +16,10 @@
 #include <net/l3mdev.h>
 #include <net/route.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "packet.h"
 
 /* RFC 792 asks for 8 bytes, RFC 1812 section 4.3.2.3 for up to 576 in all. */
 #define XTUN_ICMP4_MAX		576

@@ -8,7 +8,8 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 
-#include "xtun.h"
+#include "packet.h"
+#include "wire.h"
 
 /* RFC 2784 section 3 and RFC 1070: what ISO's network layer, IS-IS among it, has. */
 #define XTUN_ETH_P_OSI		0x00fe

@@ -11,7 +11,10 @@
 #include <net/ipv6.h>
 #include <net/l3mdev.h>
 
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "route.h"
 
 /**
  * xtun_underlay_bind() - note which device a tunnel is bound to

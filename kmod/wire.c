@@ -7,7 +7,9 @@
 #include <linux/in.h>
 #include <linux/udp.h>
 
+#include "conf.h"
 #include "port.h"
+#include "wire.h"
 
 /* A protocol that is not ours alone: do its packets look so? */
 static bool xtun_wire_is(const struct xtun_wire *wire, struct sk_buff *skb,

@@ -15,7 +15,12 @@
 #include <net/route.h>
 
 #include "mark.h"
-#include "xtun.h"
+#include "conf.h"
+#include "device.h"
+#include "net.h"
+#include "packet.h"
+#include "route.h"
+#include "wire.h"
 
 /* Ethernet header with tags, IPv4 header with options or IPv6 header with some
  * extension headers, and 8 bytes.

@@ -9,7 +9,11 @@
 #include <linux/in.h>
 #include <linux/random.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../device.h"
+#include "../packet.h"
+#include "../route.h"
+#include "../wire.h"
 
 static u8 xtun_echo_type(u8 family, u8 echo)
 {

@@ -9,7 +9,8 @@
 #include <net/addrconf.h>
 #include <net/ipv6.h>
 
-#include "../xtun.h"
+#include "../route.h"
+#include "../wire.h"
 
 /* RFC 8200 section 4.2: who does not know such an option does not pass over it. */
 #define XTUN_OPTION_ACTION	0xc0

@@ -17,7 +17,12 @@
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 #include <net/netfilter/nf_conntrack.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../device.h"
+#include "../net.h"
+#include "../packet.h"
+#include "../route.h"
+#include "../wire.h"
 
 /* What the hook needs to know of a packet that arrived. */
 struct xtun_hooked {

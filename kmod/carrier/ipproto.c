@@ -10,7 +10,9 @@
 #include <linux/socket.h>
 #include <net/xfrm.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../packet.h"
+#include "../wire.h"
 
 /* Before the in-tree drivers, which are at 0 and 1. */
 #define XTUN_TUNNEL_PRIORITY	(-1)

@@ -11,7 +11,13 @@
 #include <net/udp.h>
 #include <net/udp_tunnel.h>
 
+#include "../conf.h"
+#include "../device.h"
+#include "../net.h"
+#include "../packet.h"
 #include "../port.h"
+#include "../route.h"
+#include "../wire.h"
 
 /* RFC 6335 section 6: nobody is given these, so nobody filters them. */
 #define XTUN_SPORT_MIN		49152

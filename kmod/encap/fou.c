@@ -7,7 +7,8 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../wire.h"
 
 static enum xtun_reason xtun_fou_parse(const u8 *hdr, unsigned int len,
 				       u8 ipproto, struct xtun_hdr *h)

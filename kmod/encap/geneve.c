@@ -7,7 +7,9 @@
 #include <linux/in.h>
 #include <linux/unaligned.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../packet.h"
+#include "../wire.h"
 
 #define XTUN_GENEVE_LEN		8
 #define XTUN_GENEVE_OPT_LEN	4

@@ -9,7 +9,10 @@
 #include <net/gre.h>
 #include <net/gso.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../device.h"
+#include "../packet.h"
+#include "../wire.h"
 
 /* Bits 0 to 15 of the header, in host order. */
 #define XTUN_GRE_CSUM		0x8000

@@ -13,7 +13,10 @@
 #include <linux/unaligned.h>
 #include <net/netlink.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../device.h"
+#include "../packet.h"
+#include "../wire.h"
 
 #define XTUN_GTP_LEN		8
 /* With sequence number, N-PDU number and type of the next header. */

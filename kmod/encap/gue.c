@@ -9,7 +9,9 @@
 #include <linux/in.h>
 #include <linux/unaligned.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../packet.h"
+#include "../wire.h"
 
 #define XTUN_GUE_LEN		4
 

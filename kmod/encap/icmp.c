@@ -9,7 +9,10 @@
 #include <net/ipv6.h>
 #include <net/netlink.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../device.h"
+#include "../packet.h"
+#include "../wire.h"
 
 #define XTUN_ICMP_LEN		12
 

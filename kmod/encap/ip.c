@@ -7,7 +7,9 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../packet.h"
+#include "../wire.h"
 
 /**
  * xtun_ip_of_version() - which ethertype a packet has that starts like this

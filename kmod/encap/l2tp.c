@@ -12,7 +12,9 @@
 #include <linux/unaligned.h>
 #include <net/netlink.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../notify.h"
+#include "../wire.h"
 
 /* Over UDP, bits 0 to 15; the other 16 are reserved and ignored. */
 #define XTUN_L2TP_CONTROL	0x8000

@@ -7,7 +7,9 @@
 #include <linux/in.h>
 #include <linux/unaligned.h>
 
-#include "../xtun.h"
+#include "../conf.h"
+#include "../packet.h"
+#include "../wire.h"
 
 #define XTUN_VXLAN_LEN		8
 #define XTUN_VXLAN_VNI_MAX	0xffffff
