@@ -169,6 +169,11 @@ class Lab:
         return [error for error in self.outer.errors()
                 if pkt.outer_fields(error.quote)["dst"] == peer]
 
+    def outer_quotes(self):
+        """All of them, for who has to find out where one is from."""
+        return "; ".join(f"{error.src} {error.kind} about {error.quote.hex()}"
+                         for error in self.outer.errors())
+
     def whole_sums(self):
         """What a sends has all its checksums: in a tunnel's tunnel they are made.
 
@@ -233,7 +238,8 @@ def told(lab, family, name, words, inner):
                **({"err-too-big": len(seen)} if info else {})}
     after = lab.ingress.counters(tunnel.dev)
     ktap.eq({key: after[key] - before[key] for key in after
-             if key.startswith("err-") and after[key] != before[key]}, counted, "counters moved")
+             if key.startswith("err-") and after[key] != before[key]}, counted,
+            f"counters moved; {lab.outer_quotes()}")
     if name not in HERE:
         ktap.eq([each.kind for each in lab.outer_errors(tunnel)], [outer] * len(seen),
                 "errors that came to the ingress")
@@ -640,7 +646,7 @@ def no_loop(lab, words, family, inner):
         trouble.Udp(lab.path.b, target, dscp=dscp)
     lab.settle()
     ktap.eq([each.kind for each in lab.outer.errors()], [outer, trouble.TIME[family]],
-            "errors that came to the ingress")
+            f"errors that came to the ingress; {lab.outer_quotes()}")
 
 
 # ---- others ----
