@@ -145,6 +145,17 @@ version_tests()
 		grep -v '^kmod/compat/' | fails_if_any
 }
 
+# What the pages say of functions is about those that there are.
+named_functions()
+{
+	local name
+
+	for name in $(grep -h -o -E '``xtun_[a-z0-9_]+\(\)' Documentation/*.rst | tr -d '`()' |
+			sort -u); do
+		grep -q -r -E "\b$name\(" kmod --include='*.[ch]' || echo "$name() is not there"
+	done | fails_if_any
+}
+
 licences()
 {
 	files -name '*.[ch]' -o -name '*.py' -o -name '*.sh' -o -name Makefile \
@@ -164,11 +175,13 @@ main()
 	check "generated files are up to date" scripts/regen.sh --check
 	check "shell scripts (shellcheck)" shell_scripts
 	check "python (compiles, pyflakes)" python_files
+	check "functions that the pages name" named_functions
 	check "style (checkpatch --strict)" checkpatch_sources
 	check "comments (kernel-doc)" kernel_doc
 	for k in $KERNELS; do
 		check "module on $k (gcc with W=1, sparse where it can)" build_module "$k"
 	done
+	check "no call upwards in the layers" scripts/layers.py "$WORK/6.12/kmod"
 	check "tools without a warning" tools_without_warning
 	check "tools do without the module what they can" tools_check
 	echo "lint: $CHECKS checks, $FAILED failed"
