@@ -155,9 +155,9 @@ static bool xtun_back_parse(struct xtun_back *b, enum xtun_tap tap, u8 family)
 
 	reason = xtun_wire_parse(wire, skb, b->quote.at, b->quoted - b->quote.at,
 				 b->quote.ipproto, &b->h);
-	if (reason == XTUN_NOT_OURS)
+	/* A quote may end anywhere; what was sent here can be read up to there. */
+	if (reason && reason != XTUN_RX_TRUNCATED)
 		return false;
-	/* A quote may end anywhere; what counts is what could be read. */
 	b->whole = !reason;
 
 	xtun_outer_addrs(skb, &outer);
@@ -194,6 +194,20 @@ static bool xtun_back_carried(const struct xtun_back *b,
 	return hdr && carrier->sent(conf, hdr, tag);
 }
 
+/* May a program have sent it, which wants to hear of it? */
+static bool xtun_back_of_others(const struct xtun_back *b,
+				const struct xtun_conf *conf)
+{
+	const struct xtun_carrier *carrier = conf->ops->wire->carrier;
+	u8 buf[XTUN_QUOTE_TRANSPORT];
+	const u8 *hdr;
+
+	if (!carrier->others)
+		return false;
+	hdr = skb_header_pointer(b->skb, b->quote.at, sizeof(buf), buf);
+	return hdr && carrier->others(&b->match, hdr);
+}
+
 /* Are only packets between some addresses its own, whatever their key? */
 static bool xtun_has_ends(const struct xtun_conf *conf)
 {
@@ -202,9 +216,9 @@ static bool xtun_has_ends(const struct xtun_conf *conf)
 }
 
 /*
- * Does the memory of this tunnel have the packet, or may it do without? Where the
- * port is one that only tunnels have, nobody else may believe the error either;
- * where others have it too, the packet may well have been theirs.
+ * Does the memory of this tunnel have the packet, or may it do without? Where no
+ * program has the port that it was sent from, nobody else may believe the error
+ * either; where one has, the packet may well have been its own.
  */
 static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
 {
@@ -217,6 +231,8 @@ static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
 		return !conf->ops->wire->common && xtun_has_ends(conf);
 	if (xtun_back_recall(b, conf, &buf, sizeof(buf)))
 		return true;
+	if (xtun_back_of_others(b, conf))
+		return false;
 	xtun_memory_arm(conf->tun);
 	if (conf->ops->wire->common)
 		return false;
@@ -478,6 +494,8 @@ static enum xtun_verdict xtun_back_short(struct xtun_back *b)
 {
 	if (b->cx.conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
 		return xtun_back_act(b);
+	if (xtun_back_of_others(b, b->cx.conf))
+		return XTUN_ERR_OTHERS;
 	xtun_memory_arm(b->cx.tun);
 	xtun_doubt(b->cx.tun, XTUN_ERR_SHORT);
 	return XTUN_ERR_FALSE;
@@ -487,6 +505,8 @@ static enum xtun_verdict xtun_back_short(struct xtun_back *b)
 static enum xtun_verdict xtun_back_known(struct xtun_back *b)
 {
 	if (!xtun_back_proven(b)) {
+		if (xtun_back_of_others(b, b->cx.conf))
+			return XTUN_ERR_OTHERS;
 		xtun_doubt(b->cx.tun, XTUN_ERR_FORGED);
 		return XTUN_ERR_FALSE;
 	}

@@ -91,6 +91,9 @@ enum xtun_tap {
  *	go; the data is there. May be NULL.
  * @sent: has @conf sent a packet that begins with the 8 bytes at @hdr, of the
  *	inner flow @tag if that is known? May be NULL.
+ * @others: may a program of this host have sent the packet that begins with the 8
+ *	bytes at @hdr, between the addresses of @match? Under RCU. NULL where none
+ *	sends such packets.
  */
 struct xtun_carrier {
 	u8 len;
@@ -110,6 +113,7 @@ struct xtun_carrier {
 	void (*learn)(const struct sk_buff *skb, const struct xtun_conf *conf);
 	bool (*sent)(const struct xtun_conf *conf, const u8 *hdr,
 		     const struct xtun_tag *tag);
+	bool (*others)(const struct xtun_match *match, const u8 *hdr);
 };
 
 /* What strays are answered with is short. */

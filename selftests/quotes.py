@@ -3,6 +3,7 @@
 # What an ICMP error quotes decides whether it is believed.  8 bytes are enough
 # for a packet that is remembered; what the host has never sent changes nothing
 # and is counted; and a broken quote breaks nothing.
+import errno
 import itertools
 import random
 import socket
@@ -620,6 +621,37 @@ def foreign_pieces(bench, words, family):
     first, second = (bench.bed.peer.recv(tunnel.is_mine, "a fragment") for _ in range(2))
     ktap.true(len(first) > 1480, f"{len(first)} bytes of the first fragment of two")
     ktap.true(len(first) <= 1500 and len(second) < 300, "the second has the rest")
+
+
+# ---- errors for programs ----
+
+# What a program sends to the port of a tunnel's peer, from one that a tunnel could
+# send from.  An ICMP error may quote no more than 8 bytes of it, or all.
+PORTS = {"encap vxlan key 7": 4789, "encap geneve key 7": 6081, "encap gtp key 7": 2152,
+         "encap fou dport 5555": 5555}
+DATA = {"text": b"GET / HTTP/1.1\r\n\r\n", "zeros": bytes(32), "ones": b"\xff" * 32}
+PORT_UNREACHABLE = {"v4": (3, 3), "v6": (1, 4)}
+
+
+@ktap.table("{0} over {1}: a program that sends {2} to the same port hears of an error, "
+            "{3} quoted", [
+                (words, family, what, quoted) for words in PORTS for family in FAMILIES
+                for what in DATA for quoted in ("8 bytes", "all")])
+def program(bench, words, family, what, quoted):
+    tunnel = bench.tunnel(words, family)
+    sock = tunnel.ns.socket(net.family_of(tunnel.remote), socket.SOCK_DGRAM)
+    ktap.defer(sock.close)
+    sock.bind((tunnel.local, 55555))
+    sock.connect((tunnel.remote, PORTS[words]))
+    bench.bed.peer.drain()
+    sock.send(DATA[what])
+    sent = bench.bed.peer.recv(tunnel.is_mine, "its packet")
+    quote = sent if quoted == "all" else sent[:pkt.IP_LEN[family] + SHORT]
+    with tunnel.ns.moves(tunnel.dev):
+        bench.bed.peer.send(pkt.icmp(family, tunnel.remote, tunnel.local,
+                                     *PORT_UNREACHABLE[family], 0, quote))
+        ktap.wait_for(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) ==
+                      errno.ECONNREFUSED, "the error at its socket")
 
 
 # ---- segments ----

@@ -272,12 +272,13 @@ static int xtun_port_refuse_wire(const struct xtun_conf *conf,
  */
 static void *xtun_udp_holder(const struct xtun_conf *conf)
 {
+	const union nf_inet_addr any = {};
 	void *function = NULL;
 	struct sock *sk;
 
 	rcu_read_lock();
-	sk = xtun_udp_lookup(conf->tun->net, conf->p.family, &conf->p.local,
-			     conf->match.port);
+	sk = xtun_udp_lookup(conf->tun->net, conf->p.family, &any, 0,
+			     &conf->p.local, conf->match.port);
 	if (sk)
 		function = READ_ONCE(udp_sk(sk)->encap_rcv);
 	rcu_read_unlock();
@@ -555,6 +556,18 @@ static bool xtun_udp_sent(const struct xtun_conf *conf, const u8 *hdr,
 	return (u16)(ntohs(uh->source) - conf->sport) < conf->sports;
 }
 
+/* Only the port of the peers is the tunnels' own; theirs here may be anybody's. */
+static bool xtun_udp_others(const struct xtun_match *match, const u8 *hdr)
+{
+	const struct udphdr *uh = (const struct udphdr *)hdr;
+	const struct sock *sk;
+
+	sk = xtun_udp_lookup((struct net *)match->net, match->family,
+			     &match->remote, uh->dest, &match->local,
+			     uh->source);
+	return sk && !READ_ONCE(udp_sk(sk)->encap_rcv);
+}
+
 const struct xtun_carrier xtun_udp_carrier = {
 	.len = sizeof(struct udphdr),
 	.tap = XTUN_TAP_HOOK,
@@ -565,4 +578,5 @@ const struct xtun_carrier xtun_udp_carrier = {
 	.push = xtun_udp_push,
 	.check = xtun_udp_check,
 	.sent = xtun_udp_sent,
+	.others = xtun_udp_others,
 };

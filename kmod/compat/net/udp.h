@@ -20,40 +20,47 @@ static inline struct udp_table *xtun_udp_table(const struct net *net)
 }
 #endif
 
-static inline struct sock *xtun_udp4_lookup(struct net *net, __be32 local,
+static inline struct sock *xtun_udp4_lookup(struct net *net, __be32 remote,
+					    __be16 from, __be32 local,
 					    __be16 port)
 {
 #ifdef XTUN_HAVE_UDP_LOOKUP_NO_TABLE
-	return __udp4_lib_lookup(net, 0, 0, local, port, 0, 0, NULL);
+	return __udp4_lib_lookup(net, remote, from, local, port, 0, 0, NULL);
 #else
-	return __udp4_lib_lookup(net, 0, 0, local, port, 0, 0,
+	return __udp4_lib_lookup(net, remote, from, local, port, 0, 0,
 				 xtun_udp_table(net), NULL);
 #endif
 }
 
 static inline struct sock *xtun_udp6_lookup(struct net *net,
+					    const struct in6_addr *remote,
+					    __be16 from,
 					    const struct in6_addr *local,
 					    __be16 port)
 {
-	static const struct in6_addr any;
-
 #if !IS_ENABLED(CONFIG_IPV6)
 	return NULL;
 #elif defined(XTUN_HAVE_UDP_LOOKUP_NO_TABLE)
-	return __udp6_lib_lookup(net, &any, 0, local, port, 0, 0, NULL);
+	return __udp6_lib_lookup(net, remote, from, local, port, 0, 0, NULL);
 #else
-	return __udp6_lib_lookup(net, &any, 0, local, port, 0, 0,
+	return __udp6_lib_lookup(net, remote, from, local, port, 0, 0,
 				 xtun_udp_table(net), NULL);
 #endif
 }
 
-/* The socket that gets what arrives at a port for @local. Under RCU. */
+/*
+ * The socket that gets what arrives at a port for @local from @remote, which may be
+ * zero for no connected socket's. Under RCU.
+ */
 static inline struct sock *xtun_udp_lookup(struct net *net, u8 family,
+					   const union nf_inet_addr *remote,
+					   __be16 from,
 					   const union nf_inet_addr *local,
 					   __be16 port)
 {
-	return family == AF_INET ? xtun_udp4_lookup(net, local->ip, port) :
-				   xtun_udp6_lookup(net, &local->in6, port);
+	return family == AF_INET ?
+	       xtun_udp4_lookup(net, remote->ip, from, local->ip, port) :
+	       xtun_udp6_lookup(net, &remote->in6, from, &local->in6, port);
 }
 
 #endif /* _XTUN_COMPAT_NET_UDP_H */
