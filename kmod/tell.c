@@ -436,7 +436,7 @@ static void xtun_teach_local(const struct xtun_cx *cx, u32 mtu)
 	struct sk_buff *skb = cx->skb;
 	u16 family = cx->proto == htons(ETH_P_IP) ? AF_INET : AF_INET6;
 
-	if (skb->skb_iif || xtun_in_frame(cx) || !skb_valid_dst(skb) ||
+	if (!cx->routed || skb->skb_iif || xtun_in_frame(cx) || !skb_valid_dst(skb) ||
 	    skb_dst(skb)->ops->family != family)
 		return;
 	skb_dst_update_pmtu_no_confirm(skb, mtu);
