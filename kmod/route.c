@@ -170,12 +170,31 @@ static struct dst_entry *xtun_lookup6(struct xtun_cx *cx)
 	return dst;
 }
 
-/* Look a route up. The packet gets the source if it has none. */
+/*
+ * While a route's exceptions are renewed, one lookup may take away what another
+ * one has just found: it leads nowhere from then on, and has the MTU of that.
+ * So this is asked after something was read.
+ */
+static bool xtun_dst_gone(const struct dst_entry *dst)
+{
+	return READ_ONCE(dst->dev) == blackhole_netdev;
+}
+
+/*
+ * Look a route up. The packet gets the source if it has none. Where an IPsec policy
+ * has no SA yet, xfrm_lookup_route() gives a route that discards what it gets.
+ */
 static struct dst_entry *xtun_route_lookup(struct xtun_cx *cx)
 {
-	if (cx->conf->p.family == AF_INET)
-		return xtun_lookup4(cx);
-	return xtun_lookup6(cx);
+	struct dst_entry *dst = cx->conf->p.family == AF_INET ?
+				xtun_lookup4(cx) : xtun_lookup6(cx);
+
+	if (!IS_ERR(dst) && unlikely(READ_ONCE(dst->output) == dst_discard_out &&
+				     !xtun_dst_gone(dst))) {
+		dst_release(dst);
+		return ERR_PTR(-EREMOTE);
+	}
+	return dst;
 }
 
 /* What all packets of a tunnel to one peer have in common. */
@@ -262,16 +281,6 @@ static void xtun_cache_set(const struct xtun_cx *cx)
 		dst_cache_set_ip4(cache, cx->dst, cx->saddr.ip);
 }
 
-/*
- * While a route's exceptions are renewed, one lookup may take away what another
- * one has just found: it leads nowhere from then on, and has the MTU of that.
- * So this is asked after something was read.
- */
-static bool xtun_dst_gone(const struct dst_entry *dst)
-{
-	return READ_ONCE(dst->dev) == blackhole_netdev;
-}
-
 /* Was an MTU read from such a route? IPsec's keep what they got from one. */
 static bool xtun_mtu_gone(const struct dst_entry *dst, unsigned int mtu)
 {
@@ -331,16 +340,20 @@ static enum xtun_kind xtun_route_kind(int err)
 	case -EACCES:
 	case -EPERM:
 		return XTUN_KIND_PROHIBITED;
+	case -EREMOTE:
+		/* Who asks for the SA may have it in a moment. */
+		return XTUN_KIND_NONE;
 	default:
 		return XTUN_KIND_HOST;
 	}
 }
 
-/* IPsec policies that block say so; all else is a lack of a route. */
+/* IPsec policies that block, or have no SA, say so; all else lacks a route. */
 static enum xtun_reason xtun_route_none(struct xtun_cx *cx, int err)
 {
 	cx->kind = xtun_route_kind(err);
-	return err == -EPERM ? XTUN_TX_FILTERED : XTUN_TX_NO_ROUTE;
+	return err == -EPERM || err == -EREMOTE ? XTUN_TX_FILTERED :
+						  XTUN_TX_NO_ROUTE;
 }
 
 /* Out of line: a cached route needs none of it. */

@@ -250,6 +250,8 @@ static int xtun_tx_route(struct xtun_cx *cx)
 		return 0;
 	if (reason == XTUN_TX_ROUTE_LOOP)
 		xtun_tell_loop(cx->tun);
+	if (cx->kind == XTUN_KIND_NONE)
+		return xtun_drop(cx->tun, cx->skb, reason);
 	return xtun_drop_told(cx, reason, cx->kind);
 }
 

@@ -326,6 +326,18 @@ def filtered(lab):
     names(path.ingress, path.b.v4, "filtered", "filter of this host", "tx-filtered 2")
 
 
+@ktap.table("an IPsec policy {0}", [
+    ("that blocks", "action block", "blocks what t0 sends"),
+    ("without an SA", "tmpl {ends} proto esp mode transport", "asks for an SA")])
+def ipsec_policy(lab, _, words, said):
+    path = lab.tunnel()
+    ends = f"src {path.ingress.v4} dst {path.egress.v4}"
+    breaks(path.ingress, f"xfrm policy add {ends} dir out {words.format(ends=ends)}",
+           f"xfrm policy del {ends} dir out")
+    no_reply(path)
+    names(path.ingress, path.b.v4, "filtered", said, "tx-filtered 2")
+
+
 @ktap.case("the underlay refuses outer packets")
 def refused(lab):
     path = lab.tunnel()

@@ -4,6 +4,7 @@
 # protocol, key, ports and ICMP type hold for every encapsulation, both ways, and
 # for each packet where they differ.
 import contextlib
+import errno
 import socket
 import struct
 
@@ -62,6 +63,20 @@ def out(bed, words, family, selects, beside):
         with tunnel.ns.moves(tunnel.dev, tx_filtered=1):
             tunnel.push(inner(tunnel))
     ktap.true(tunnel.out(inner(tunnel)), "sent again")
+
+
+@ktap.table("{0} over {1}: a policy that asks for an SA which is not there stops packets", [
+    (words, family) for words in ("encap gre key 7", "encap vxlan key 7") for family in FAMILIES])
+def no_sa(bed, words, family):
+    tunnel = bed.tunnel(words, family)
+    ends = f"src {tunnel.local} dst {tunnel.remote}"
+    tunnel.ns.ip(f"xfrm policy add {ends} dir out tmpl {ends} proto esp mode transport")
+    ktap.defer(tunnel.ns.ip, f"xfrm policy del {ends} dir out")
+    with tunnel.ns.moves(tunnel.dev, tx_filtered=1):
+        tunnel.push(inner(tunnel))
+    path = tunnel.ns.tunctl("path", tunnel.dev)[0]["path"]
+    ktap.eq(path.get("error"), errno.EREMOTE, "why there is no route")
+    ktap.true("link-name" not in path, "no device is told for one")
 
 
 @ktap.table("{0} over {1}: what comes in, likewise", [

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What keeps packets from getting through, by cause. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -242,6 +243,28 @@ static bool loop_of_tunnels(const struct story *s, struct finding *finding)
 	say(finding, "Outer packets of %s come back to it, by other tunnels or a past route",
 	    s->tun.name);
 	say_count(finding, &counter);
+	return true;
+}
+
+/* What the kernel says of a route that a policy of IPsec does not let out. */
+static bool ipsec_policy(const struct story *s, struct finding *finding)
+{
+	struct counter counter;
+	uint32_t error;
+
+	if (!s->has_path || !s->path.tb[XTUN_A_PATH_ERROR])
+		return false;
+	error = path_num(&s->path, XTUN_A_PATH_ERROR);
+	if (error == EPERM)
+		say(finding, "An IPsec policy of this host blocks what %s sends: look at ip xfrm policy",
+		    s->tun.name);
+	else if (error == EREMOTE)
+		say(finding, "An IPsec policy of this host asks for an SA for what %s sends, and there is none: look at ip xfrm state, and whether the IKE daemon runs",
+		    s->tun.name);
+	else
+		return false;
+	if (lately(s, "tx-filtered", &counter))
+		say_count(finding, &counter);
 	return true;
 }
 
@@ -590,6 +613,7 @@ static const struct cause {
 	{ "family", wrong_gateway },
 	{ "no-peer", nobody_asked },
 	{ "route-loop", route_loop },
+	{ "filtered", ipsec_policy },
 	{ "no-outer-route", no_outer_route },
 	{ "route-loop", loop_of_tunnels },
 	{ "filtered", tx_filtered },
