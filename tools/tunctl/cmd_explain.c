@@ -140,13 +140,25 @@ static void find_gateway(struct story *s)
 	}
 }
 
+/* Not one host, or none: no peer for the kernel either */
+static bool is_group(const struct address *addr)
+{
+	static const struct address none, all = { .data = { 255, 255, 255, 255 } };
+
+	if (!memcmp(addr->data, none.data, sizeof(none.data)))
+		return true;
+	if (addr->family == AF_INET)
+		return (addr->data[0] & 0xf0) == 0xe0 ||
+		       !memcmp(addr->data, all.data, sizeof(all.data));
+	return addr->data[0] == 0xff;
+}
+
 /* With remote any the peer is where the neighbour is, or the gateway */
 static int find_peer(struct asked *asked)
 {
 	struct story *s = &asked->story;
 	const struct address *next = s->route.gateway.family ?
 				     &s->route.gateway : &s->addr;
-	static const struct address none;
 	int err;
 
 	if (address_read(&s->peer, s->tun.conf[XTUN_A_CONF_REMOTE]) ||
@@ -155,7 +167,7 @@ static int find_peer(struct asked *asked)
 	err = rtnl_neighbour(&asked->route, s->link.index, next, &s->peer);
 	if (err)
 		return err;
-	if (!memcmp(s->peer.data, none.data, sizeof(none.data)))
+	if (is_group(&s->peer))
 		s->peer.family = 0;
 	if (!s->peer.family)
 		find_gateway(s);
