@@ -256,10 +256,10 @@ static bool ipsec_policy(const struct story *s, struct finding *finding)
 		return false;
 	error = path_num(&s->path, XTUN_A_PATH_ERROR);
 	if (error == EPERM)
-		say(finding, "An IPsec policy of this host blocks what %s sends: look at ip xfrm policy",
+		say(finding, "An IPsec policy of this host blocks what %s sends: ip xfrm policy",
 		    s->tun.name);
 	else if (error == EREMOTE)
-		say(finding, "An IPsec policy of this host asks for an SA for what %s sends, and there is none: look at ip xfrm state, and whether the IKE daemon runs",
+		say(finding, "An IPsec policy asks for an SA for what %s sends; there is none: is IKE up?",
 		    s->tun.name);
 	else
 		return false;
