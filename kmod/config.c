@@ -701,17 +701,6 @@ static int xtun_check_ranges(const struct xtun_params *p, struct nlattr **tb,
 	return 0;
 }
 
-static bool xtun_has_word(const struct xtun_words *words, unsigned int attr)
-{
-	int i;
-
-	for (i = 0; words && i < XTUN_WORDS_MAX; i++) {
-		if (words->words[i].attr == attr)
-			return true;
-	}
-	return false;
-}
-
 /* Words of other encapsulations. */
 static int xtun_check_words(const struct xtun_encap_ops *ops, struct nlattr **tb,
 			    struct netlink_ext_ack *extack)
@@ -720,7 +709,7 @@ static int xtun_check_words(const struct xtun_encap_ops *ops, struct nlattr **tb
 	int attr;
 
 	for (attr = 1; attr <= XTUN_A_CONF_MAX; attr++) {
-		if (!tb[attr] || xtun_has_word(ops->words, attr))
+		if (!tb[attr] || xtun_words_find(ops->words, attr))
 			continue;
 		word = xtun_encap_word(attr);
 		if (!word)

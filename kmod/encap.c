@@ -79,8 +79,15 @@ const struct xtun_encap_ops *xtun_encap_find(unsigned int id)
 	return id <= XTUN_ENCAP_MAX ? xtun_encaps[id] : NULL;
 }
 
-static const char *xtun_words_find(const struct xtun_words *words,
-				   unsigned int attr)
+/**
+ * xtun_words_find() - the word of an attribute among those of an encapsulation
+ * @words: those, or NULL
+ * @attr: enum xtun_a_conf
+ *
+ * Context: any.
+ * Return: the word, or NULL for an attribute that is none of them.
+ */
+const char *xtun_words_find(const struct xtun_words *words, unsigned int attr)
 {
 	int i;
 

@@ -310,6 +310,7 @@ unsigned int xtun_gre_prepare_bare(u8 *hdr);
 /* encap.c */
 int xtun_encap_register(const struct xtun_encap_ops *ops);
 const struct xtun_encap_ops *xtun_encap_find(unsigned int id);
+const char *xtun_words_find(const struct xtun_words *words, unsigned int attr);
 const char *xtun_encap_word(unsigned int attr);
 const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto);
 

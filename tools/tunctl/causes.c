@@ -259,7 +259,7 @@ static bool ipsec_policy(const struct story *s, struct finding *finding)
 		say(finding, "An IPsec policy of this host blocks what %s sends: ip xfrm policy",
 		    s->tun.name);
 	else if (error == EREMOTE)
-		say(finding, "An IPsec policy asks for an SA for what %s sends; there is none: is IKE up?",
+		say(finding, "An IPsec policy asks for an SA for what %s sends; there is none",
 		    s->tun.name);
 	else
 		return false;
