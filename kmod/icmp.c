@@ -179,6 +179,13 @@ static void xtun_doubt(struct xtun_dev *tun, enum xtun_reason reason)
 	WRITE_ONCE(tun->doubts, tun->doubts + 1);
 }
 
+/* The first 8 bytes of the quoted carrier's header, or NULL; may use @buf. */
+static const u8 *xtun_back_carrier(const struct xtun_back *b, u8 *buf)
+{
+	return skb_header_pointer(b->skb, b->quote.at, XTUN_QUOTE_TRANSPORT,
+				  buf);
+}
+
 /* Is what the carrier put before the packet what it would put there? */
 static bool xtun_back_carried(const struct xtun_back *b,
 			      const struct xtun_conf *conf,
@@ -190,7 +197,7 @@ static bool xtun_back_carried(const struct xtun_back *b,
 
 	if (!carrier->sent)
 		return true;
-	hdr = skb_header_pointer(b->skb, b->quote.at, sizeof(buf), buf);
+	hdr = xtun_back_carrier(b, buf);
 	return hdr && carrier->sent(conf, hdr, tag);
 }
 
@@ -204,7 +211,7 @@ static bool xtun_back_of_others(const struct xtun_back *b,
 
 	if (!carrier->others)
 		return false;
-	hdr = skb_header_pointer(b->skb, b->quote.at, sizeof(buf), buf);
+	hdr = xtun_back_carrier(b, buf);
 	return hdr && carrier->others(&b->match, hdr);
 }
 
@@ -231,10 +238,8 @@ static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
 		return !conf->ops->wire->common && xtun_has_ends(conf);
 	if (xtun_back_recall(b, conf, &buf, sizeof(buf)))
 		return true;
-	if (xtun_back_of_others(b, conf))
-		return false;
 	xtun_memory_arm(conf->tun);
-	if (conf->ops->wire->common)
+	if (conf->ops->wire->common || xtun_back_of_others(b, conf))
 		return false;
 	xtun_doubt(conf->tun, XTUN_ERR_SHORT);
 	b->doubted = conf->ops->wire->carrier->sent;
@@ -494,9 +499,9 @@ static enum xtun_verdict xtun_back_short(struct xtun_back *b)
 {
 	if (b->cx.conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
 		return xtun_back_act(b);
+	xtun_memory_arm(b->cx.tun);
 	if (xtun_back_of_others(b, b->cx.conf))
 		return XTUN_ERR_OTHERS;
-	xtun_memory_arm(b->cx.tun);
 	xtun_doubt(b->cx.tun, XTUN_ERR_SHORT);
 	return XTUN_ERR_FALSE;
 }
