@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # tunctl explain: a set-up that is broken in one way or another, and the first
 # line that says how; in JSON too. The packets really do not get through.
+import contextlib
 import functools
 import json
 import re
@@ -59,11 +60,12 @@ def since(text):
     return re.sub(r"\d+ s\b", "N s", text)
 
 
-def explain(ns, address):
-    """Exit status, lines and JSON."""
-    seen = ns.run("tunctl", "explain", address)
+def explain(ns, question):
+    """Exit status, lines and JSON; what is asked is an address, and words behind it."""
+    words = question.split()
+    seen = ns.run("tunctl", "explain", *words)
     ktap.eq(seen.stderr, "", "standard error")
-    told = ns.run("tunctl", "-j", "explain", address)
+    told = ns.run("tunctl", "-j", "explain", *words)
     ktap.eq(told.returncode, seen.returncode, "exit status with -j")
     return seen.returncode, seen.stdout.splitlines(), json.loads(told.stdout)[0]
 
@@ -77,7 +79,7 @@ def names(ns, address, cause, *words):
     ktap.eq(status, CAUSE, "exit status")
     ktap.eq(told["findings"][0]["cause"], cause, "first finding")
     ktap.eq(since(told["findings"][0]["text"]), since(lines[0]), "text of the first finding")
-    ktap.eq(told["addr"], address, "addr in JSON")
+    ktap.eq(told["addr"], address.split()[0], "addr in JSON")
     return lines, told
 
 
@@ -242,6 +244,46 @@ def filter_gone(lab):
     names(path.ingress, path.b.v4, "filtered", "tx-filtered")
     path.ingress.check("nft", "delete table inet shut")
     is_past(path, "filtered")
+
+
+SHUT = [
+    ("filtered", "tx-filtered",
+     lambda path: nft(path.ingress, "shut", "output", "meta l4proto gre drop")),
+    ("underlay", "tx-underlay", lambda path: queue_of_none(path.ingress, "under0")),
+]
+
+
+@contextlib.contextmanager
+def nft(ns, table, hook, rule):
+    ns.check("nft", f"add table inet {table}; add chain inet {table} c "
+             f"{{ type filter hook {hook} priority 0; }}; add rule inet {table} c {rule}")
+    try:
+        yield
+    finally:
+        ns.check("nft", f"delete table inet {table}")
+
+
+@contextlib.contextmanager
+def queue_of_none(ns, dev):
+    ns.check("tc", "qdisc", "add", "dev", dev, "root", "pfifo", "limit", "0")
+    try:
+        yield
+    finally:
+        ns.check("tc", "qdisc", "del", "dev", dev, "root")
+
+
+@ktap.table("{0}: it is past once a packet has got out, though nothing comes back", SHUT)
+def passed(lab, cause, counter, shuts):
+    path = lab.tunnel()
+    with nft(path.b, "deaf", "input", "drop"):
+        with shuts(path):
+            no_reply(path)
+            names(path.ingress, path.b.v4, cause, counter)
+        jiffy_passes()
+        no_reply(path)
+        lines, told = healthy(path.ingress, path.b.v4)
+        was(told, lines, cause, "passed", "a packet has got out since")
+        ktap.eq(path.ingress.tunctl("stats", DEV)[0]["mended"], [counter], "what stats calls mended")
 
 
 @ktap.case("what came in with another key before a good packet is past")
@@ -507,6 +549,37 @@ def not_ours(lab):
     healthy(path.ingress, "10.1.0.1", "this host")
 
 
+@ktap.table("a route that leads nowhere, {0}", [
+    ("blackhole", "v4", "a blackhole"), ("prohibit", "v4", "of type prohibit"),
+    ("unreachable", "v4", "of type unreachable"), ("blackhole", "v6", "a blackhole")])
+def nowhere(lab, kind, family, text):
+    path = lab.tunnel()
+    address = prefix_len({"v4": "10.9.0.2", "v6": "fd00:9::2"}[family])
+    breaks(path.ingress, f"route add {kind} {address}", f"route del {kind} {address}")
+    names(path.ingress, address.partition("/")[0], "no-route", "leads nowhere", text)
+
+
+@ktap.case("the tunnel is in a VRF, or its address is one that every link has")
+def one_of_many(_):
+    ns = net.Namespace("many")
+    ns.ip("link add name eth0 type dummy", "link set eth0 up", "addr add 192.0.2.1/24 dev eth0",
+          "link add name red type vrf table 10", "link set red up",
+          "link add name t0 type xtun encap gre key 7 local 192.0.2.1 remote 192.0.2.2",
+          "link set t0 master red", "link set t0 up", "route add 10.2.0.0/24 dev t0 table 10",
+          "addr add fe80::1/64 dev t0")
+    names(ns, "10.2.0.2", "no-route", "no IPv4 route")
+    for words in ("vrf red", "oif t0"):
+        lines, told = healthy(ns, f"10.2.0.2 {words}", "t0 to 192.0.2.2")
+        ktap.eq(told["addr"], "10.2.0.2", "addr in JSON")
+    healthy(ns, "fe80::77 oif t0", "t0 to 192.0.2.2")
+    for words, text in (("fe80::77", "add oif NAME"), ("0.0.0.0", "no address of a host"),
+                        ("::", "no address of a host"), ("10.2.0.2 vrf blue", "no such device"),
+                        ("10.2.0.2 dev t0", "neither vrf nor oif"), ("10.2.0.2 vrf", "one address")):
+        seen = ns.run("tunctl", "explain", *words.split())
+        ktap.eq((seen.returncode, seen.stdout), (1, ""), f"explain {words}")
+        ktap.contains(seen.stderr, text, f"explain {words}")
+
+
 @ktap.case("a bridge has the tunnel for a port")
 def bridged(lab):
     path = lab.tunnel(f"{GRE} payload eth")
@@ -529,6 +602,30 @@ def elsewhere(lab):
     line = "198.51.100.0/24 via 192.0.2.254"
     breaks(path.ingress, f"route del {line}", f"route add {line}")
     names(inside, path.b.v4, "no-outer-route", "no route to the peer", "in the netns of its underlay")
+
+
+@ktap.case("who has the device's netns alone, with remote any, sees what path tells him")
+def given_away(lab):
+    path = lab.path
+    user = net.UserNamespace(path.ingress)
+    path.ingress.ip(f"link add name {DEV} netns {user.pid} "
+                    "type xtun encap gre local 192.0.2.1 remote any")
+    for line in (f"link set {DEV} up", "addr add 10.1.0.77/24 dev lo", "link set lo up",
+                 f"route add 10.2.0.0/24 via 198.51.100.1 dev {DEV} onlink"):
+        ktap.eq(user.run("ip", *line.split()).returncode, 0, line)
+
+    def asks():
+        seen = user.run("tunctl", "-j", "explain", path.b.v4)
+        ktap.eq(seen.stderr, "", "standard error")
+        return json.loads(seen.stdout)[0]
+
+    ktap.eq(asks().get("path"), None, "the path to a peer that nothing is known of")
+    breaks(path.r, "route add prohibit 198.51.100.1/32", "route del prohibit 198.51.100.1/32")
+    user.run("ping", "-c1", "-W1", path.b.v4)
+    ktap.wait_for(lambda: asks()["cause"] == "prohibited", "that the error is blamed")
+    told = asks()["path"]
+    ktap.eq((told["peer"], told["errors"]), ("198.51.100.1", 1), "the path")
+    ktap.true("link-name" not in told and "via" not in told, f"no underlay in {told}")
 
 
 @ktap.case("of several causes, the one that a packet meets first")

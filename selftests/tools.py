@@ -142,6 +142,8 @@ STATUSES = [
     ("-j explain 203.0.113.1", 4, '"no-route"'),
     ("help path", 0, "tunctl path"),
     ("help explain", 0, "tunctl explain"),
+    ("help netns", 0, "tunctl add"),
+    ("help vrf", 0, "tunctl explain"),
     ("set s0", 0, ""),
     ("-j add s1 encap ip remote 192.0.2.4", 0, '"s1"'),
     ("del s1", 0, ""),

@@ -85,13 +85,35 @@ static bool home_down(const struct story *s, struct finding *finding)
 	return true;
 }
 
+/* By the errno, which is all that the kernel tells of routes that lead nowhere */
+static const char *nowhere_text(int error)
+{
+	switch (error) {
+	case EINVAL:
+		return "a blackhole";
+	case EACCES:
+		return "of type prohibit";
+	case EHOSTUNREACH:
+		return "of type unreachable";
+	default:
+		return NULL;
+	}
+}
+
 static bool no_route(const struct story *s, struct finding *finding)
 {
+	const char *nowhere = nowhere_text(s->route.error);
+
 	if (!s->route.error)
 		return false;
-	say(finding, "There is no %s route to %s: %s",
-	    family_name(s->addr.family), address_text(&s->addr).text,
-	    strerror(s->route.error));
+	if (nowhere)
+		say(finding, "The %s route to %s leads nowhere: it is %s",
+		    family_name(s->addr.family), address_text(&s->addr).text,
+		    nowhere);
+	else
+		say(finding, "There is no %s route to %s: %s",
+		    family_name(s->addr.family), address_text(&s->addr).text,
+		    strerror(s->route.error));
 	if (s->down[0])
 		say(finding, " (down, and without their routes: %s)", s->down);
 	return true;

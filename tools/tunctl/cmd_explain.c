@@ -83,7 +83,7 @@ static int ask_devices(struct asked *asked)
 	struct story *s = &asked->story;
 	int err;
 
-	err = rtnl_route(&asked->route, &s->addr, &s->route);
+	err = rtnl_route(&asked->route, &s->addr, s->oif, &s->route);
 	if (!err && !s->route.error)
 		err = rtnl_link(&asked->route, s->route.link, &s->link);
 	if (!err)
@@ -174,6 +174,34 @@ static int find_peer(struct asked *asked)
 	return 0;
 }
 
+static int keep_path(const struct nlmsghdr *nlh, void *data)
+{
+	struct asked *asked = data;
+	struct address peer;
+	struct tunnel tun;
+	struct path path;
+
+	tunnel_parse(&tun, nlh);
+	path_parse(&path, &tun);
+	if (!address_read(&peer, path.tb[XTUN_A_PATH_PEER]) ||
+	    peer.family != asked->story.peer.family ||
+	    memcmp(peer.data, asked->story.peer.data, address_len(&peer)))
+		return 0;
+	return keep(nlh, data);
+}
+
+/* Who may not ask for any peer may read what is known of those that there are */
+static int ask_known_path(struct asked *asked)
+{
+	struct nl_request rq = ask_for(asked, XTUN_CMD_PATH_GET);
+	size_t before = asked->n_kept;
+	int err;
+
+	err = nl_dump(&asked->xtun, &rq, keep_path, asked);
+	asked->story.has_path = asked->n_kept > before;
+	return err;
+}
+
 static int ask_path(struct asked *asked)
 {
 	struct story *s = &asked->story;
@@ -188,6 +216,8 @@ static int ask_path(struct asked *asked)
 	mnl_attr_put(rq.nlh, XTUN_A_TUNNEL_ADDR, address_len(&s->peer),
 		     s->peer.data);
 	s->has_path = ask(asked, &rq, &err);
+	if (!err && !s->has_path)
+		err = ask_known_path(asked);
 	if (s->has_path) {
 		tunnel_parse(&tun, asked->kept[asked->n_kept - 1]);
 		path_parse(&s->path, &tun);
@@ -322,7 +352,7 @@ static void counter_text(void *ctx, const struct counter *counter)
 		return;
 	printf("%s %s %llu (%llu s ago%s)", *any ? "," : "    counters:",
 	       counter->name, counter->packets, counter->ago,
-	       counter->past == PAST_MENDED ? ", mended" : "");
+	       past_over(counter->past) ? ", mended" : "");
 	*any = true;
 }
 
@@ -385,7 +415,7 @@ static void counter_json(void *ctx, const struct counter *counter)
 	json_str(js, "name", counter->name);
 	json_unum(js, "packets", counter->packets);
 	json_unum(js, "ago", counter->ago);
-	if (counter->past == PAST_MENDED)
+	if (past_over(counter->past))
 		json_true(js, "mended");
 	json_close(js, '}');
 }
@@ -448,11 +478,44 @@ static void forget(struct asked *asked)
 	nl_close(&asked->route);
 }
 
+/* An address of one link is on any of them */
+static bool is_link_local(const struct address *addr)
+{
+	return addr->family == AF_INET6 && addr->data[0] == 0xfe &&
+	       (addr->data[1] & 0xc0) == 0x80;
+}
+
+static bool is_unspecified(const struct address *addr)
+{
+	static const struct address none;
+
+	return !memcmp(addr->data, none.data, address_len(addr));
+}
+
+static int read_question(struct story *s, int argc, char **argv)
+{
+	if (argc != 1 && argc != 3)
+		return usage_error("explain wants one address, and at most one of vrf NAME and oif NAME");
+	if (!address_parse(&s->addr, argv[0]))
+		return usage_error("\"%s\": no IPv4 or IPv6 address", argv[0]);
+	if (is_unspecified(&s->addr))
+		return usage_error("\"%s\": no address of a host", argv[0]);
+	if (argc == 1)
+		return is_link_local(&s->addr) ?
+		       usage_error("\"%s\": every link has this address; add oif NAME",
+				   argv[0]) : 0;
+	if (strcmp(argv[1], "vrf") && strcmp(argv[1], "oif"))
+		return usage_error("\"%s\": neither vrf nor oif", argv[1]);
+	s->oif = if_nametoindex(argv[2]);
+	return s->oif ? 0 : usage_error("\"%s\": there is no such device",
+					argv[2]);
+}
+
 /**
  * cmd_explain() - say what becomes of packets to an address
  * @opt: options
  * @argc: number of arguments
- * @argv: ADDR
+ * @argv: ADDR [ vrf NAME | oif NAME ]
  *
  * Return: an exit code.
  */
@@ -461,11 +524,9 @@ int cmd_explain(const struct options *opt, int argc, char **argv)
 	static struct asked asked;
 	int err;
 
-	if (argc != 1)
-		return usage_error("explain wants one address");
-	if (!address_parse(&asked.story.addr, argv[0]))
-		return usage_error("\"%s\": no IPv4 or IPv6 address", argv[0]);
-	err = ask_all(&asked);
+	err = read_question(&asked.story, argc, argv);
+	if (!err)
+		err = ask_all(&asked);
 	if (!err)
 		err = answer_out(&asked.story, opt);
 	forget(&asked);

@@ -5,51 +5,54 @@
 
 #include "tunctl.h"
 
+/* Words that only a command has lead to it: @words, in blanks. */
 static const struct topic {
 	const char *name;
+	const char *words;
 	const char *usage;
 	const char *text;
 } topics[] = {
 	{
-		"add", "add NAME [ netns NETNS ] [ WORD... ]",
+		"add", " netns ", "add NAME [ netns NETNS ] [ WORD... ]",
 		"Makes a tunnel. Outer packets travel through the netns that tunctl is in;\n"
 		"the device itself is made in NETNS, a name or the id of a process, if given.\n"
 		"With -d or -j what was made is printed.\n",
 	}, {
-		"set", "set NAME WORD...",
+		"set", "", "set NAME WORD...",
 		"Changes a tunnel: all that is told or, after an error, nothing.\n"
 		"What is not told stays as it is.\n",
 	}, {
-		"del", "del NAME",
+		"del", "", "del NAME",
 		"Deletes a tunnel.\n",
 	}, {
-		"show", "show [ NAME ]",
+		"show", "", "show [ NAME ]",
 		"Prints a line for each tunnel: what \"tunctl add\" takes to make it again.\n"
 		"With -d also what has come of it: the MTU in force, the bytes added to a\n"
 		"packet, the id of the underlay's netns if that is another one.\n",
 	}, {
-		"stats", "stats [ NAME ]",
+		"stats", "", "stats [ NAME ]",
 		"Prints counters: packets and bytes, and packets dropped by reason.\n"
 		"Reasons that never occurred only with -d (--all) or in JSON.\n",
 	}, {
-		"path", "path [ NAME ]",
+		"path", "", "path [ NAME ]",
 		"Prints what is known of the path to each peer: the outer route, the path MTU,\n"
 		"who told it and until when it holds, the errors that came from the path.\n",
 	}, {
-		"explain", "explain ADDR",
+		"explain", " vrf oif ", "explain ADDR [ vrf NAME | oif NAME ]",
 		"Says why packets to ADDR do not get through. The first line names the cause,\n"
 		"or tells that nothing is known to be wrong; then comes what it is taken from:\n"
 		"route, tunnel, path and counters. What happened in the last\n"
 		"minute counts, until a packet comes from the peer.\n"
+		"vrf and oif are those of \"ip route get\": whose routes, out of which device.\n"
 		"Ends with 4 when something is wrong.\n",
 	}, {
-		"monitor", "monitor",
+		"monitor", "", "monitor",
 		"Prints a line for each tunnel that is made (new), changes (set) or goes\n"
 		"(del), for each ICMP error of the underlay that was believed (error), and each\n"
 		"path MTU that it has lowered (path), until it is interrupted or nobody reads it\n"
 		"any more.\n",
 	}, {
-		"help", "help [ COMMAND | WORD ]",
+		"help", "", "help [ COMMAND | WORD ]",
 		"Prints this, or more about a command or a word.\n",
 	},
 };
@@ -95,6 +98,14 @@ static void help_word(const struct xg_word *word)
 		printf("    without it: %s\n", buf);
 }
 
+static bool is_about(const struct topic *topic, const char *word)
+{
+	char blanks[XG_LINE_MAX];
+
+	snprintf(blanks, sizeof(blanks), " %s ", word);
+	return !strcmp(topic->name, word) || strstr(topic->words, blanks);
+}
+
 /**
  * cmd_help() - teach
  * @opt: options
@@ -114,7 +125,7 @@ int cmd_help(const struct options *opt, int argc, char **argv)
 		return EXIT_DONE;
 	}
 	for (i = 0; i < ARRAY_SIZE(topics); i++) {
-		if (!strcmp(topics[i].name, argv[0])) {
+		if (is_about(&topics[i], argv[0])) {
 			printf("tunctl %s\n%s", topics[i].usage,
 			       topics[i].text);
 			return EXIT_DONE;

@@ -20,7 +20,7 @@ static void drop_text(void *ctx, const struct counter *drop)
 	printf("    drop %s %llu", drop->name, drop->packets);
 	if (drop->packets && opt->details)
 		printf(", the last %llu s ago", drop->ago);
-	if (drop->past == PAST_MENDED)
+	if (past_over(drop->past))
 		fputs(", mended", stdout);
 	putchar('\n');
 }
@@ -48,7 +48,7 @@ static void drop_json(void *ctx, const struct counter *drop)
 
 static void mended_json(void *ctx, const struct counter *drop)
 {
-	if (drop->past == PAST_MENDED)
+	if (past_over(drop->past))
 		json_str(ctx, NULL, drop->name);
 }
 

@@ -5,6 +5,28 @@
 
 #include "counters.h"
 
+static bool one_of(const char *const names[], size_t n, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (!strcmp(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+/* What every packet has to get past before it leaves this host */
+static bool is_on_this_host(const char *name)
+{
+	static const char *const drops[] = {
+		"tx-no-peer", "tx-no-route", "tx-route-loop", "tx-no-memory",
+		"tx-filtered", "tx-underlay",
+	};
+
+	return one_of(drops, ARRAY_SIZE(drops), name);
+}
+
 /* Errors that do not say that packets do not get through are never over */
 static bool is_trouble(const char *name)
 {
@@ -12,13 +34,9 @@ static bool is_trouble(const char *name)
 		"err-relayed", "err-again", "err-short", "err-unknown-key",
 		"err-mute", "err-off",
 	};
-	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(errors); i++) {
-		if (!strcmp(name, errors[i]))
-			return true;
-	}
-	return strncmp(name, "err-", strlen("err-"));
+	return one_of(errors, ARRAY_SIZE(errors), name) ||
+	       strncmp(name, "err-", strlen("err-"));
 }
 
 /**
@@ -42,7 +60,8 @@ void counters_walk(const struct nlattr *stats, counter_cb_t cb, void *ctx)
 		    !xa_get_uint(tb[XTUN_A_DROP_PACKETS], &counter.packets))
 			continue;
 		counter.past = is_trouble(counter.name) ?
-			       past_of(tb[XTUN_A_DROP_SINCE], counter.ago) :
+			       past_of(tb[XTUN_A_DROP_SINCE], counter.ago,
+				       is_on_this_host(counter.name)) :
 			       PAST_NOT;
 		cb(ctx, &counter);
 	}

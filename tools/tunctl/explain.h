@@ -16,6 +16,7 @@
 /**
  * struct story - all that is known of packets to an address
  * @addr: the address
+ * @oif: ifindex of the device or the VRF that was named, 0 for none
  * @route: the route that they take
  * @link: device that it leads out of, if there is a route
  * @is_tunnel: that is a tunnel; else nothing below it is known
@@ -33,6 +34,7 @@
  */
 struct story {
 	struct address addr;
+	int oif;
 	struct route route;
 	struct link link;
 	bool is_tunnel;

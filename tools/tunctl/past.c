@@ -13,10 +13,12 @@
  * past_of() - is what went wrong over?
  * @since: packets since, NULL where they are not known
  * @ago: how long ago it was, in seconds
+ * @on_this_host: it is something that a packet which was sent has got past
  *
  * Return: whether it is, and why.
  */
-enum past past_of(const struct nlattr *since, unsigned long long ago)
+enum past past_of(const struct nlattr *since, unsigned long long ago,
+		  bool on_this_host)
 {
 	unsigned long long packets;
 
@@ -24,8 +26,21 @@ enum past past_of(const struct nlattr *since, unsigned long long ago)
 		return PAST_NOT;
 	if (packets & XTUN_SINCE_HEARD)
 		return PAST_MENDED;
+	if (packets & XTUN_SINCE_SENT && on_this_host)
+		return PAST_PASSED;
 	return packets & XTUN_SINCE_SENT || ago <= FRESH ? PAST_NOT :
 							   PAST_UNTRIED;
+}
+
+/**
+ * past_over() - is something known to be over?
+ * @past: what is known
+ *
+ * Return: whether it is; not where nothing was tried since.
+ */
+bool past_over(enum past past)
+{
+	return past == PAST_MENDED || past == PAST_PASSED;
 }
 
 /**
@@ -38,6 +53,8 @@ const char *past_word(enum past past)
 {
 	if (past == PAST_MENDED)
 		return "mended";
+	if (past == PAST_PASSED)
+		return "passed";
 	return past == PAST_UNTRIED ? "untried" : NULL;
 }
 
@@ -49,7 +66,9 @@ const char *past_word(enum past past)
  */
 const char *past_text(enum past past)
 {
-	return past == PAST_MENDED ?
-	       "a packet of the peer has come since" :
-	       "nothing was sent since, so nobody knows; send something and ask again";
+	if (past == PAST_MENDED)
+		return "a packet of the peer has come since";
+	if (past == PAST_PASSED)
+		return "a packet has got out since";
+	return "nothing was sent since, so nobody knows; send something and ask again";
 }

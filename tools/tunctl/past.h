@@ -12,10 +12,13 @@
 enum past {
 	PAST_NOT,	/* it may well still be so */
 	PAST_MENDED,	/* a packet of the peer has come since */
+	PAST_PASSED,	/* a packet has got out since, where one did not */
 	PAST_UNTRIED,	/* nothing has come, and nothing was sent */
 };
 
-enum past past_of(const struct nlattr *since, unsigned long long ago);
+enum past past_of(const struct nlattr *since, unsigned long long ago,
+		  bool on_this_host);
+bool past_over(enum past past);
 const char *past_word(enum past past);
 const char *past_text(enum past past);
 

@@ -115,7 +115,7 @@ const char *path_last_text(const struct path *path)
 enum past path_last_past(const struct path *path)
 {
 	return past_of(path->tb[XTUN_A_PATH_LAST_SINCE],
-		       path_num(path, XTUN_A_PATH_LAST_AGO));
+		       path_num(path, XTUN_A_PATH_LAST_AGO), false);
 }
 
 /* A path MTU, say, is not mended by packets that fit */

@@ -56,11 +56,13 @@ static int see_route(const struct nlmsghdr *nlh, void *data)
  * rtnl_route() - look a route up
  * @nl: a socket of nl_open_route()
  * @addr: where to
+ * @oif: ifindex of the device or the VRF that it has to lead out of, 0 for any
  * @route: gets it
  *
  * Return: 0, if only with @route->error set, or an exit code.
  */
-int rtnl_route(struct nl *nl, const struct address *addr, struct route *route)
+int rtnl_route(struct nl *nl, const struct address *addr, int oif,
+	       struct route *route)
 {
 	struct nl_request rq = { };
 	struct rtmsg *rtm;
@@ -71,6 +73,8 @@ int rtnl_route(struct nl *nl, const struct address *addr, struct route *route)
 	rtm->rtm_family = addr->family;
 	rtm->rtm_dst_len = 8 * address_len(addr);
 	mnl_attr_put(rq.nlh, RTA_DST, address_len(addr), addr->data);
+	if (oif)
+		mnl_attr_put_u32(rq.nlh, RTA_OIF, oif);
 	return nl_ask(nl, &rq, see_route, route, &route->error);
 }
 

@@ -46,7 +46,8 @@ typedef void (*rtnl_link_cb_t)(void *ctx, const struct link *link);
 typedef void (*rtnl_addr_cb_t)(void *ctx, int link,
 			       const struct address *addr, unsigned int bits);
 
-int rtnl_route(struct nl *nl, const struct address *addr, struct route *route);
+int rtnl_route(struct nl *nl, const struct address *addr, int oif,
+	       struct route *route);
 int rtnl_link(struct nl *nl, int index, struct link *link);
 int rtnl_neighbour(struct nl *nl, int link, const struct address *addr,
 		   struct address *lladdr);
