@@ -139,21 +139,36 @@ def packet_socket(bench, words, family, kind):
     sent.told(bench.answers(tunnel, errors.unreachable(sent)), errors.HOST[sent.kind])
 
 
-@ktap.table("{0} over {1}: whose datagram is mirrored into the tunnel is told nothing ({2})", [
-    ("encap gre key 7", "v4", "v4"), ("encap gre key 7", "v6", "v6"), ("encap ip", "v6", "v4"),
-    ("encap gre payload eth key 9", "v4", "v6")])
-def mirrored(bench, words, family, kind):
+def by_tc(ns, dev, kind):
+    tc = ("tc", "filter", "add", "dev", "under1", "egress", "protocol",
+          {"v4": "ip", "v6": "ipv6"}[kind], "matchall", "action", "mirred", "egress", "mirror",
+          "dev", dev)
+    ns.check("tc", "qdisc", "add", "dev", "under1", "clsact")
+    ktap.defer(ns.check, "tc", "qdisc", "del", "dev", "under1", "clsact")
+    ns.check(*tc)
+
+
+def by_nft(ns, dev, kind, egress="under1"):
+    ns.check("nft", "-f", "-", text=f"""table netdev copies {{
+        chain out {{ type filter hook egress device "{egress}" priority 0;
+                     meta protocol {kind.replace("v4", "ip").replace("v6", "ip6")} dup to "{dev}"; }}
+    }}""")
+    ktap.defer(ns.check, "nft", "delete table netdev copies")
+
+
+@ktap.table("{0} over {1}: whose datagram is mirrored into the tunnel is told nothing ({2}, {3})", [
+    ("encap gre key 7", "v4", "v4", "tc", by_tc), ("encap gre key 7", "v6", "v6", "tc", by_tc),
+    ("encap ip", "v6", "v4", "tc", by_tc), ("encap gre payload eth key 9", "v4", "v6", "tc", by_tc),
+    # nft does not take the Ethernet header off.
+    ("encap gre payload eth key 9", "v4", "v4", "nft", by_nft),
+    ("encap vxlan key 7", "v6", "v6", "nft", by_nft)])
+def mirrored(bench, words, family, kind, _, mirrors):
     tunnel = bench.tunnel(f"{words} mtu 1500", family)
     ns, far = tunnel.ns, bench.lan.address(kind)
     if tunnel.eth:
         # What is mirrored comes to no bridge.
         ns.ip(f"link del {tunnel.dev}.v")
-    tc = ("tc", "filter", "add", "dev", "under1", "egress", "protocol",
-          {"v4": "ip", "v6": "ipv6"}[kind], "matchall", "action", "mirred", "egress", "mirror",
-          "dev", tunnel.dev)
-    ns.check("tc", "qdisc", "add", "dev", "under1", "clsact")
-    ktap.defer(ns.check, "tc", "qdisc", "del", "dev", "under1", "clsact")
-    ns.check(*tc)
+    mirrors(ns, tunnel.dev, kind)
     sock = traffic.udp(ns, family=net.family_of(far))
     traffic.set_df(sock, "set")
     traffic.receive_errors(sock)
@@ -185,6 +200,23 @@ def mirrored(bench, words, family, kind):
         with errors.moves(tunnel, tx_too_big=1):
             sends(1400)
             ktap.eq(heard(), None, "what the socket is told of a copy that is too big")
+    ktap.eq(ns.path_mtu(far), None, "path MTU of the socket's peer")
+
+
+@ktap.table("encap gre over v4: a copy by nft of what another tunnel sends teaches no route ({0})",
+            [(kind,) for kind in FAMILIES])
+def copied(bench, kind):
+    first, tunnel = bench.tunnel("encap gre key 21", "v6"), bench.tunnel("encap gre key 7", "v4")
+    ns, far = first.ns, bench.network(first, kind) + "2"
+    by_nft(ns, tunnel.dev, kind, first.dev)
+    sock = traffic.udp(ns, family=net.family_of(far))
+    traffic.set_df(sock, "set")
+    sock.connect((far, 9))
+    with routed(tunnel, f"{tunnel.remote} dev under0 mtu 1300"):
+        bench.bed.peer.drain()
+        with errors.moves(tunnel, tx_too_big=1):
+            sock.send(bytes(1350))
+            first.next()
     ktap.eq(ns.path_mtu(far), None, "path MTU of the socket's peer")
 
 
