@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A tunnel's configuration comes into force, takes the place of another, and goes:
- * the tables, the memory and the carrier that stand behind it.
+ * the tables, the memory and the transport that stand behind it.
  */
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
@@ -36,16 +36,16 @@ static void xtun_memory_follow(struct xtun_dev *tun,
 	spin_unlock_bh(&tun->peers_lock);
 }
 
-static int xtun_carrier_get(const struct xtun_conf *conf,
-			    struct netlink_ext_ack *extack)
+static int xtun_transport_get(const struct xtun_conf *conf,
+			      struct netlink_ext_ack *extack)
 {
-	return conf->ops ? conf->ops->wire->carrier->get(conf, extack) : 0;
+	return conf->ops ? conf->ops->wire->transport->get(conf, extack) : 0;
 }
 
-static void xtun_carrier_put(const struct xtun_conf *conf)
+static void xtun_transport_put(const struct xtun_conf *conf)
 {
 	if (conf->ops)
-		conf->ops->wire->carrier->put(conf);
+		conf->ops->wire->transport->put(conf);
 }
 
 /**
@@ -63,12 +63,12 @@ int xtun_attach(struct xtun_dev *tun)
 	err = xtun_memory_prepare(conf);
 	if (err)
 		return err;
-	err = xtun_carrier_get(conf, tun->extack);
+	err = xtun_transport_get(conf, tun->extack);
 	if (err)
 		return err;
 	err = xtun_lookup_add(conf);
 	if (err) {
-		xtun_carrier_put(conf);
+		xtun_transport_put(conf);
 		return err;
 	}
 	xtun_memory_follow(tun, conf);
@@ -88,7 +88,7 @@ void xtun_detach(struct xtun_dev *tun)
 
 	xtun_underlay_unbind(tun);
 	xtun_lookup_del(conf);
-	xtun_carrier_put(conf);
+	xtun_transport_put(conf);
 }
 
 /* Do packets leave by what may be another path to the same peer? */
@@ -116,21 +116,21 @@ int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	const struct xtun_prefix all = { .family = new->p.family };
 	int err;
 
-	err = xtun_carrier_get(new, extack);
+	err = xtun_transport_get(new, extack);
 	if (err)
 		return err;
 	err = xtun_memory_prepare(new);
 	if (!err)
 		err = xtun_lookup_swap(old, new);
 	if (err) {
-		xtun_carrier_put(new);
+		xtun_transport_put(new);
 		return err;
 	}
 	rcu_assign_pointer(tun->conf, new);
 	xtun_underlay_unbind(tun);
 	xtun_underlay_bind(tun);
 	xtun_memory_follow(tun, new);
-	xtun_carrier_put(old);
+	xtun_transport_put(old);
 
 	if (memcmp(&old->match, &new->match, sizeof(old->match)))
 		atomic64_set(&tun->iseq, 0);

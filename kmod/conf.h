@@ -17,7 +17,7 @@ struct xtun_dev;
 struct xtun_encap_ops;
 struct xtun_hdr;
 
-/* The carrier's header and the encapsulation's, without options. */
+/* The transport's header and the encapsulation's, without options. */
 #define XTUN_ENCAP_HDR_MAX	40
 #define XTUN_ENCAPLIMIT_LEN	8
 
@@ -193,7 +193,7 @@ struct xtun_params {
  *	that of @p, or the VRF that this is a port of; 0 for any; while it is not
  *	there, a number that no device has
  * @outer_len: bytes of outer IP header and its options
- * @encap_len: bytes between the outer IP header and the payload, the carrier's
+ * @encap_len: bytes between the outer IP header and the payload, the transport's
  *	header included
  * @overhead: bytes that an inner packet grows by; for Ethernet payload
  *	including the inner Ethernet header
@@ -212,7 +212,7 @@ struct xtun_params {
  * @flows: they do, or the protocol number does
  * @sent_port: by which its packets are known, in network order: the one that they
  *	go to, or of a wire with pair, where they come from; 0 without ports
- * @encap_hdr: the carrier's and the encapsulation's header, but for what changes
+ * @encap_hdr: the transport's and the encapsulation's header, but for what changes
  *	with a packet
  * @dst_cache: outer route, which comes and goes
  * @p: what the user said

@@ -844,14 +844,14 @@ u32 xtun_underlay_via(struct net *net, const struct xtun_params *p)
 static void xtun_derive(struct xtun_conf *conf)
 {
 	const struct xtun_params *p = &conf->p;
-	const struct xtun_carrier *carrier;
+	const struct xtun_transport *transport;
 	const struct xtun_wire *wire;
 
 	conf->ops = xtun_encap_find(p->encap);
 	if (!conf->ops)
 		return;
 	wire = conf->ops->wire;
-	carrier = wire->carrier;
+	transport = wire->transport;
 
 	conf->via = xtun_underlay_via(conf->tun->net, p);
 	conf->match = (struct xtun_match) {
@@ -872,11 +872,11 @@ static void xtun_derive(struct xtun_conf *conf)
 						 sizeof(struct ipv6hdr);
 	if (p->encaplimit != XTUN_ENCAPLIMIT_NONE)
 		conf->outer_len += XTUN_ENCAPLIMIT_LEN;
-	if (carrier->prepare)
-		carrier->prepare(conf);
-	conf->encap_len = carrier->len +
+	if (transport->prepare)
+		transport->prepare(conf);
+	conf->encap_len = transport->len +
 			  conf->ops->prepare(conf,
-					     conf->encap_hdr + carrier->len);
+					     conf->encap_hdr + transport->len);
 	conf->overhead = conf->outer_len + conf->encap_len;
 	if (p->payload == XTUN_PAYLOAD_ETH)
 		conf->overhead += ETH_HLEN;

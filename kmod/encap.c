@@ -15,9 +15,9 @@ static const struct xtun_wire *xtun_wires[IPPROTO_RAW + 1];
 
 static bool xtun_wire_valid(const struct xtun_wire *wire)
 {
-	return wire && wire->id && wire->carrier && wire->parse &&
+	return wire && wire->id && wire->transport && wire->parse &&
 	       (wire->ipproto || wire->ipprotos[0]) &&
-	       wire->carrier->len < XTUN_ENCAP_HDR_MAX;
+	       wire->transport->len < XTUN_ENCAP_HDR_MAX;
 }
 
 static bool xtun_encap_valid(const struct xtun_encap_ops *ops)

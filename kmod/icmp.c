@@ -133,7 +133,7 @@ void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr)
 }
 
 /* Find and read the headers; false when it is about no packet of xtun's. */
-static bool xtun_back_parse(struct xtun_back *b, enum xtun_tap tap, u8 family)
+static bool xtun_back_parse(struct xtun_back *b, enum xtun_input input, u8 family)
 {
 	struct sk_buff *skb = b->skb;
 	struct xtun_match outer = { .family = family };
@@ -144,7 +144,7 @@ static bool xtun_back_parse(struct xtun_back *b, enum xtun_tap tap, u8 family)
 		return false;
 	wire = xtun_wire_find(skb, b->quote.at, b->quote.ipproto, true,
 			      &b->match);
-	if (!wire || wire->carrier->tap != tap)
+	if (!wire || wire->transport->input != input)
 		return false;
 
 	b->quoted = min(skb->len, b->quote.len);
@@ -179,40 +179,40 @@ static void xtun_doubt(struct xtun_dev *tun, enum xtun_reason reason)
 	WRITE_ONCE(tun->doubts, tun->doubts + 1);
 }
 
-/* The first 8 bytes of the quoted carrier's header, or NULL; may use @buf. */
-static const u8 *xtun_back_carrier(const struct xtun_back *b, u8 *buf)
+/* The first 8 bytes of the quoted transport's header, or NULL; may use @buf. */
+static const u8 *xtun_back_transport(const struct xtun_back *b, u8 *buf)
 {
 	return skb_header_pointer(b->skb, b->quote.at, XTUN_QUOTE_TRANSPORT,
 				  buf);
 }
 
-/* Is what the carrier put before the packet what it would put there? */
+/* Is what the transport put before the packet what it would put there? */
 static bool xtun_back_carried(const struct xtun_back *b,
 			      const struct xtun_conf *conf,
 			      const struct xtun_tag *tag)
 {
-	const struct xtun_carrier *carrier = conf->ops->wire->carrier;
+	const struct xtun_transport *transport = conf->ops->wire->transport;
 	u8 buf[XTUN_QUOTE_TRANSPORT];
 	const u8 *hdr;
 
-	if (!carrier->sent)
+	if (!transport->sent)
 		return true;
-	hdr = xtun_back_carrier(b, buf);
-	return hdr && carrier->sent(conf, hdr, tag);
+	hdr = xtun_back_transport(b, buf);
+	return hdr && transport->sent(conf, hdr, tag);
 }
 
 /* May a program have sent it, which wants to hear of it? */
 static bool xtun_back_of_others(const struct xtun_back *b,
 				const struct xtun_conf *conf)
 {
-	const struct xtun_carrier *carrier = conf->ops->wire->carrier;
+	const struct xtun_transport *transport = conf->ops->wire->transport;
 	u8 buf[XTUN_QUOTE_TRANSPORT];
 	const u8 *hdr;
 
-	if (!carrier->others)
+	if (!transport->others)
 		return false;
-	hdr = xtun_back_carrier(b, buf);
-	return hdr && carrier->others(&b->match, hdr);
+	hdr = xtun_back_transport(b, buf);
+	return hdr && transport->others(&b->match, hdr);
 }
 
 /* Are only packets between some addresses its own, whatever their key? */
@@ -242,7 +242,7 @@ static bool xtun_back_sent(const struct xtun_conf *conf, void *data)
 	if (conf->ops->wire->common || xtun_back_of_others(b, conf))
 		return false;
 	xtun_doubt(conf->tun, XTUN_ERR_SHORT);
-	b->doubted = conf->ops->wire->carrier->sent;
+	b->doubted = conf->ops->wire->transport->sent;
 	return false;
 }
 
@@ -534,14 +534,14 @@ static enum xtun_verdict xtun_back_empty(struct xtun_back *b)
  * xtun_err() - an ICMP error about an outer packet has come
  * @skb: the error, its data at the quoted outer header, its network header its
  *	own; the same afterwards
- * @tap: what brings it
+ * @input: what brings it
  * @family: AF_INET or AF_INET6, of the underlay
  * @icmp: its header
  *
  * Context: BH disabled, RCU.
  * Return: whether others may believe it.
  */
-enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_tap tap, u8 family,
+enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_input input, u8 family,
 			   const struct xtun_icmp *icmp)
 {
 	struct xtun_back b = {
@@ -551,7 +551,7 @@ enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_tap tap, u8 family,
 	};
 	enum xtun_verdict verdict;
 
-	if (!xtun_back_parse(&b, tap, family))
+	if (!xtun_back_parse(&b, input, family))
 		return XTUN_ERR_OTHERS;
 	if (!xtun_back_find(&b))
 		return b.doubted ? XTUN_ERR_FALSE : XTUN_ERR_OTHERS;

@@ -166,7 +166,7 @@ netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev);
 void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf);
 
 /* rcv.c */
-struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
+struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 				u8 family, u8 ipproto, unsigned int offset,
 				struct xtun_hdr *h, enum xtun_reason *reason);
 void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
@@ -174,7 +174,7 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 
 /* icmp.c */
 void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr);
-enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_tap tap, u8 family,
+enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_input input, u8 family,
 			   const struct xtun_icmp *icmp);
 void xtun_err_unknown_key(const struct sk_buff *skb, struct xtun_match *match,
 			  const struct xtun_hdr *h);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Which UDP ports tunnels use: those of this host, where packets arrive, and those of
- * peers, where they go to. carrier/udp.c fills the table.
+ * peers, where they go to. transport/udp.c fills the table.
  */
 #include <net/net_namespace.h>
 

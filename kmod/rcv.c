@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The way in: a carrier brings a packet; parse its header, find its tunnel,
+ * The way in: a transport brings a packet; parse its header, find its tunnel,
  * verify, pull, deliver.
  */
 #include <linux/etherdevice.h>
@@ -55,7 +55,7 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
 /**
  * xtun_rcv_find() - find the tunnel that a received packet is for
  * @skb: the packet, its network header the outer one; pulled, else untouched
- * @tap: where it comes from
+ * @input: where it comes from
  * @family: AF_INET or AF_INET6, of the underlay
  * @ipproto: protocol number in the outer header
  * @offset: bytes from the data of @skb to the end of the outer IP header
@@ -68,7 +68,7 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
  * Context: BH disabled, RCU.
  * Return: the tunnel's configuration, or NULL when the packet is for others.
  */
-struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
+struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 				u8 family, u8 ipproto, unsigned int offset,
 				struct xtun_hdr *h, enum xtun_reason *reason)
 {
@@ -80,7 +80,7 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_tap tap,
 	if (list_empty(&xtun_net(net)->tunnels) || skb->len < offset)
 		return NULL;
 	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
-	if (!wire || wire->carrier->tap != tap)
+	if (!wire || wire->transport->input != input)
 		return NULL;
 	*reason = xtun_wire_parse(wire, skb, offset, skb->len - offset, ipproto,
 				  h);
@@ -309,11 +309,11 @@ static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
 				      struct xtun_hdr *h)
 {
 	const struct xtun_wire *wire = conf->ops->wire;
-	const struct xtun_carrier *carrier = wire->carrier;
+	const struct xtun_transport *transport = wire->transport;
 	enum xtun_reason reason;
 
-	if (carrier->check) {
-		reason = carrier->check(skb, conf, h);
+	if (transport->check) {
+		reason = transport->check(skb, conf, h);
 		if (reason)
 			return reason;
 	}
@@ -322,7 +322,7 @@ static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
 		if (reason)
 			return reason;
 	}
-	/* The carrier's own header may have told that there is less. */
+	/* The transport's own header may have told that there is less. */
 	if (skb->len < h->len)
 		return XTUN_RX_TRUNCATED;
 	if (!xtun_outer_allowed_in(skb, conf->match.family))
@@ -334,8 +334,8 @@ static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
 	if (reason)
 		return reason;
 	reason = xtun_rx_seq(conf, h);
-	if (!reason && carrier->learn)
-		carrier->learn(skb, conf);
+	if (!reason && transport->learn)
+		transport->learn(skb, conf);
 	return reason;
 }
 

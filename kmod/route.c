@@ -51,8 +51,8 @@ static union flowi_uli xtun_route_uli(const struct xtun_cx *cx)
 
 	if (!cx->by_packet)
 		return uli;
-	if (ops->wire->carrier->flow)
-		ops->wire->carrier->flow(cx, &uli);
+	if (ops->wire->transport->flow)
+		ops->wire->transport->flow(cx, &uli);
 	if (ops->flow)
 		ops->flow(cx, &uli);
 	return uli;

@@ -15,15 +15,15 @@
 static bool xtun_wire_is(const struct xtun_wire *wire, struct sk_buff *skb,
 			 unsigned int offset, u8 family, u8 ipproto)
 {
-	const struct xtun_carrier *carrier = wire->carrier;
+	const struct xtun_transport *transport = wire->transport;
 
-	if (!carrier->is)
+	if (!transport->is)
 		return true;
-	return pskb_may_pull(skb, offset + carrier->len) &&
-	       carrier->is(family, ipproto, skb->data + offset);
+	return pskb_may_pull(skb, offset + transport->len) &&
+	       transport->is(family, ipproto, skb->data + offset);
 }
 
-/* Parses so many bytes, which the carrier's header is not of. */
+/* Parses so many bytes, which the transport's header is not of. */
 static enum xtun_reason xtun_wire_try(const struct xtun_wire *wire,
 				      struct sk_buff *skb, unsigned int offset,
 				      unsigned int len, u8 ipproto,
@@ -52,7 +52,7 @@ enum xtun_reason xtun_wire_parse(const struct xtun_wire *wire,
 				 unsigned int len, u8 ipproto,
 				 struct xtun_hdr *h)
 {
-	unsigned int skip = wire->carrier->len, part;
+	unsigned int skip = wire->transport->len, part;
 	enum xtun_reason reason;
 
 	if (len < skip) {
@@ -154,7 +154,7 @@ enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
 				struct xtun_hdr *h)
 {
 	const struct xtun_wire *wire = conf->ops->wire;
-	unsigned int skip = wire->carrier->len;
+	unsigned int skip = wire->transport->len;
 	enum xtun_reason reason;
 
 	if (len < h->len)

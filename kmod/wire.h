@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What is between the outer IP header and the payload: how headers are told apart and
- * read, what an encapsulation and a carrier have to offer, and those that there are.
+ * read, what an encapsulation and a transport have to offer, and those that there are.
  */
 #ifndef _XTUN_WIRE_H
 #define _XTUN_WIRE_H
@@ -32,10 +32,10 @@ struct xtun_id {
  * struct xtun_hdr - a received encapsulation header, parsed
  * @ids: readings of the key, most specific first
  * @n_ids: how many; 0 when the header ends before the key
- * @len: bytes of the header, the carrier's included. In one that is not all
+ * @len: bytes of the header, the transport's included. In one that is not all
  *	there it may be how many bytes have to be.
  * @end: where the header says that the payload ends, in bytes from the
- *	carrier's header on, or 0 when it does not say
+ *	transport's header on, or 0 when it does not say
  * @payload: enum xtun_payload, 0 when the header ends before that is known, or
  *	when only the tunnel tells
  * @proto: inner ethertype
@@ -62,15 +62,15 @@ struct xtun_hdr {
 };
 
 /* Where packets, and errors about them, come from, in the order in which they do. */
-enum xtun_tap {
-	XTUN_TAP_CHAIN,
-	XTUN_TAP_HOOK,
+enum xtun_input {
+	XTUN_INPUT_HANDLER,
+	XTUN_INPUT_HOOK,
 };
 
 /**
- * struct xtun_carrier - what moves headers through the underlay
+ * struct xtun_transport - what moves headers through the underlay
  * @len: bytes of its own header, between outer IP header and encapsulation
- * @tap: where its packets come from
+ * @input: where its packets come from
  * @covers: its checksum covers the payload, whose own has to be complete first
  * @get: start to take packets for @conf; under RTNL, may sleep
  * @put: the opposite of @get
@@ -95,9 +95,9 @@ enum xtun_tap {
  *	bytes at @hdr, between the addresses of @match? Under RCU. NULL where none
  *	sends such packets.
  */
-struct xtun_carrier {
+struct xtun_transport {
 	u8 len;
-	enum xtun_tap tap;
+	enum xtun_input input;
 	bool covers;
 	int (*get)(const struct xtun_conf *conf,
 		   struct netlink_ext_ack *extack);
@@ -121,7 +121,7 @@ struct xtun_carrier {
 
 /**
  * struct xtun_stray - a packet on a port of tunnels that no tunnel has taken
- * @skb: the packet, its checksum verified; its data at the carrier's header, its
+ * @skb: the packet, its checksum verified; its data at the transport's header, its
  *	network header the outer one
  * @match: net, addresses as a tunnel would have them, wire, family and port
  * @h: its encapsulation header
@@ -129,7 +129,7 @@ struct xtun_carrier {
  * @port: UDP port to answer to, at first the one that it comes from
  * @limited: answer only as often as ICMP errors are sent
  * @answer_len: bytes of @answer; 0 for none
- * @answer: what is sent back behind the carrier's header, from the address that
+ * @answer: what is sent back behind the transport's header, from the address that
  *	the packet was sent to
  */
 struct xtun_stray {
@@ -146,20 +146,20 @@ struct xtun_stray {
 /**
  * struct xtun_wire - how headers are told apart on the wire
  * @id: number in struct xtun_match
- * @ipproto: IP protocol number, where a carrier needs one and has one only
+ * @ipproto: IP protocol number, where a transport needs one and has one only
  * @ipprotos: those that lead to it, where there are several
  * @hdr_max: bytes that @parse and @rest look at, unless @parse asks for more
  * @pair: the port that packets are sent from is the one where they arrive, and
  *	the peer's may be another
  * @common: others may use the port, too: it is not held
- * @carrier: what brings packets
- * @parse: reads a header of which @len bytes are there, behind the carrier's.
+ * @transport: what brings packets
+ * @parse: reads a header of which @len bytes are there, behind the transport's.
  *	A header that ends too early is XTUN_RX_TRUNCATED, with what could be
  *	read in @h, and how long it is at least, if that is more than was there;
  *	it is asked again, and has to know an end of that.
  * @rest: reads on in a header that @parse could read, of which @len bytes are
  *	there, with what only @conf tells: @h gets payload, ethertype and full
- *	length, the carrier's header left out. @sent: this host has sent it; then
+ *	length, the transport's header left out. @sent: this host has sent it; then
  *	XTUN_NOT_OURS if not by @conf. Like @parse it takes a header that ends
  *	anywhere. NULL where a header tells all by itself; else it does not tell
  *	the payload.
@@ -178,7 +178,7 @@ struct xtun_wire {
 	u8 hdr_max;
 	bool pair;
 	bool common;
-	const struct xtun_carrier *carrier;
+	const struct xtun_transport *transport;
 	enum xtun_reason (*parse)(const u8 *hdr, unsigned int len, u8 ipproto,
 				  struct xtun_hdr *h);
 	enum xtun_reason (*rest)(const struct xtun_conf *conf, const u8 *hdr,
@@ -250,7 +250,7 @@ struct xtun_words {
  * @words: what its users, and no others, can say, or NULL
  * @dport: default destination port for each payload, 0 for none
  * @prepare: writes the header at @hdr but for what changes with a packet, and
- *	the gso_type of a valid @conf, unless what the carrier has put there is
+ *	the gso_type of a valid @conf, unless what the transport has put there is
  *	right. Returns how many bytes it has.
  * @flow: fills in the key that a packet will have, in network order; the tag is
  *	known. NULL where all packets have the same, or none.
@@ -291,10 +291,10 @@ extern const struct xtun_encap_ops xtun_gtp_ops;
 extern const struct xtun_encap_ops xtun_l2tp_ops;
 extern const struct xtun_encap_ops xtun_l2tp_ip_ops;
 extern const struct xtun_encap_ops xtun_icmp_ops;
-extern const struct xtun_carrier xtun_ipproto_carrier;
-extern const struct xtun_carrier xtun_hook_carrier;
-extern const struct xtun_carrier xtun_udp_carrier;
-extern const struct xtun_carrier xtun_echo_carrier;
+extern const struct xtun_transport xtun_ipproto_transport;
+extern const struct xtun_transport xtun_hook_transport;
+extern const struct xtun_transport xtun_udp_transport;
+extern const struct xtun_transport xtun_echo_transport;
 
 /* encap/, for other encapsulations */
 #define XTUN_GRE_BARE_LEN	4
@@ -329,7 +329,7 @@ enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
 bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
 			u8 family, u8 ipproto, unsigned int offset);
 
-/* carrier/ */
+/* transport/ */
 void xtun_echo_init(struct xtun_dev *tun);
 int xtun_ipproto_init(void);
 void xtun_ipproto_exit(void);

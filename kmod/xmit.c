@@ -210,10 +210,10 @@ static bool xtun_tx_gateway(struct xtun_cx *cx)
 /* Whoever knows where the packet is to go. */
 static bool xtun_tx_find_peer(struct xtun_cx *cx)
 {
-	const struct xtun_carrier *carrier = cx->conf->ops->wire->carrier;
+	const struct xtun_transport *transport = cx->conf->ops->wire->transport;
 
-	if (carrier->peer)
-		return carrier->peer(cx);
+	if (transport->peer)
+		return transport->peer(cx);
 	return likely(!ipv6_addr_any(&cx->daddr.in6)) || xtun_tx_gateway(cx);
 }
 
@@ -501,13 +501,13 @@ static int xtun_tx_fit(struct xtun_cx *cx)
 static int xtun_tx_push(struct xtun_cx *cx)
 {
 	const struct xtun_conf *conf = cx->conf;
-	const struct xtun_carrier *carrier = conf->ops->wire->carrier;
+	const struct xtun_transport *transport = conf->ops->wire->transport;
 	struct sk_buff *skb = cx->skb;
 	u8 *hdr;
 
 	if (skb_cow_head(skb, cx->overhead + cx->dst->header_len +
 			 LL_RESERVED_SPACE(cx->dst->dev)) ||
-	    (carrier->covers && skb->ip_summed == CHECKSUM_PARTIAL &&
+	    (transport->covers && skb->ip_summed == CHECKSUM_PARTIAL &&
 	     skb_checksum_help(skb)) ||
 	    xtun_handle_offloads(skb, conf->gso_type))
 		return xtun_drop(cx->tun, skb, XTUN_TX_NO_MEMORY);
@@ -519,9 +519,9 @@ static int xtun_tx_push(struct xtun_cx *cx)
 	skb_reset_transport_header(skb);
 	memcpy(hdr, conf->encap_hdr, conf->encap_len);
 	if (conf->ops->push)
-		conf->ops->push(cx, hdr + carrier->len);
-	if (carrier->push)
-		carrier->push(cx, hdr);
+		conf->ops->push(cx, hdr + transport->len);
+	if (transport->push)
+		transport->push(cx, hdr);
 	return 0;
 }
 

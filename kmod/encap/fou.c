@@ -29,7 +29,7 @@ static const struct xtun_wire xtun_fou_wire = {
 	.id = 5,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GRE_BARE_LEN,
-	.carrier = &xtun_udp_carrier,
+	.transport = &xtun_udp_transport,
 	.parse = xtun_fou_parse,
 };
 

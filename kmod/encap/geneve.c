@@ -88,7 +88,7 @@ static const struct xtun_wire xtun_geneve_wire = {
 	.id = 4,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GENEVE_LEN,
-	.carrier = &xtun_udp_carrier,
+	.transport = &xtun_udp_transport,
 	.parse = xtun_geneve_parse,
 };
 

@@ -261,7 +261,7 @@ static const struct xtun_wire xtun_gre_wire = {
 	.id = 2,
 	.ipproto = IPPROTO_GRE,
 	.hdr_max = XTUN_GRE_BARE_LEN + 3 * XTUN_GRE_FIELD_LEN,
-	.carrier = &xtun_hook_carrier,
+	.transport = &xtun_hook_transport,
 	.parse = xtun_gre_parse,
 	.csum_ok = xtun_gre_csum_ok,
 };

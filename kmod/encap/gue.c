@@ -99,7 +99,7 @@ static const struct xtun_wire xtun_gue_wire = {
 	.id = 6,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GUE_LEN + XTUN_GRE_BARE_LEN,
-	.carrier = &xtun_udp_carrier,
+	.transport = &xtun_udp_transport,
 	.parse = xtun_gue_parse,
 };
 

@@ -168,7 +168,7 @@ static const struct xtun_wire xtun_icmp_wire = {
 	.ipproto = IPPROTO_ICMP,
 	.ipprotos = { IPPROTO_ICMP, IPPROTO_ICMPV6 },
 	.hdr_max = XTUN_ICMP_LEN,
-	.carrier = &xtun_echo_carrier,
+	.transport = &xtun_echo_transport,
 	.parse = xtun_icmp_parse,
 };
 

@@ -81,7 +81,7 @@ static unsigned int xtun_ip_prepare(struct xtun_conf *conf, u8 *hdr)
 static const struct xtun_wire xtun_ip_wire = {
 	.id = 1,
 	.ipprotos = { IPPROTO_IPIP, IPPROTO_IPV6, IPPROTO_MPLS },
-	.carrier = &xtun_ipproto_carrier,
+	.transport = &xtun_ipproto_transport,
 	.parse = xtun_ip_parse,
 };
 

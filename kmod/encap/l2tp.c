@@ -155,7 +155,7 @@ static const struct xtun_wire xtun_l2tp_wire = {
 		   XTUN_L2TP_REST_MAX,
 	.pair = true,
 	.common = true,
-	.carrier = &xtun_udp_carrier,
+	.transport = &xtun_udp_transport,
 	.parse = xtun_l2tp_parse,
 	.rest = xtun_l2tp_rest,
 };
@@ -164,7 +164,7 @@ static const struct xtun_wire xtun_l2tp_ip_wire = {
 	.id = 9,
 	.ipproto = IPPROTO_L2TP,
 	.hdr_max = XTUN_L2TP_SESSION_LEN + XTUN_L2TP_REST_MAX,
-	.carrier = &xtun_hook_carrier,
+	.transport = &xtun_hook_transport,
 	.parse = xtun_l2tp_parse_ip,
 	.rest = xtun_l2tp_rest,
 };

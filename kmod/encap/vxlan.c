@@ -118,7 +118,7 @@ static const struct xtun_wire xtun_vxlan_wire = {
 	.id = 3,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_VXLAN_LEN,
-	.carrier = &xtun_udp_carrier,
+	.transport = &xtun_udp_transport,
 	.parse = xtun_vxlan_parse,
 };
 

@@ -114,7 +114,7 @@ static unsigned int xtun_hook_error(struct sk_buff *skb,
 	/* What a queue to user space gives back comes in process context. */
 	local_bh_disable();
 	__skb_pull(skb, quote);
-	verdict = xtun_err(skb, XTUN_TAP_HOOK, p->family, icmp);
+	verdict = xtun_err(skb, XTUN_INPUT_HOOK, p->family, icmp);
 	__skb_push(skb, quote);
 	local_bh_enable();
 	return verdict == XTUN_ERR_FALSE ? NF_DROP : NF_ACCEPT;
@@ -184,7 +184,7 @@ static unsigned int xtun_hook_packet(struct sk_buff *skb,
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 
-	conf = xtun_rcv_find(skb, XTUN_TAP_HOOK, p->family, p->proto,
+	conf = xtun_rcv_find(skb, XTUN_INPUT_HOOK, p->family, p->proto,
 			     p->offset, &h, &reason);
 	if (!conf)
 		return NF_ACCEPT;
@@ -422,8 +422,8 @@ void xtun_hook_put(const struct xtun_conf *conf)
 		nf_defrag_ipv6_disable(xn->net);
 }
 
-const struct xtun_carrier xtun_hook_carrier = {
-	.tap = XTUN_TAP_HOOK,
+const struct xtun_transport xtun_hook_transport = {
+	.input = XTUN_INPUT_HOOK,
 	.get = xtun_hook_get,
 	.put = xtun_hook_put,
 };

@@ -201,9 +201,9 @@ void xtun_echo_init(struct xtun_dev *tun)
 	get_random_bytes(&tun->exchange.id, sizeof(tun->exchange.id));
 }
 
-const struct xtun_carrier xtun_echo_carrier = {
+const struct xtun_transport xtun_echo_transport = {
 	.len = sizeof(struct icmphdr),
-	.tap = XTUN_TAP_HOOK,
+	.input = XTUN_INPUT_HOOK,
 	.covers = true,
 	.get = xtun_hook_get,
 	.put = xtun_hook_put,

@@ -24,7 +24,7 @@ static int xtun_ipproto_rcv(struct sk_buff *skb, u8 family, u8 ipproto)
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 
-	conf = xtun_rcv_find(skb, XTUN_TAP_CHAIN, family, ipproto, 0, &h,
+	conf = xtun_rcv_find(skb, XTUN_INPUT_HANDLER, family, ipproto, 0, &h,
 			     &reason);
 	if (!conf)
 		return -ENOENT;
@@ -66,7 +66,7 @@ static int xtun_rcv_mpls_in6(struct sk_buff *skb)
 static int xtun_ipproto_err(struct sk_buff *skb, u8 family,
 			    const struct xtun_icmp *icmp)
 {
-	return xtun_err(skb, XTUN_TAP_CHAIN, family, icmp) == XTUN_ERR_OTHERS ? -ENOENT : 0;
+	return xtun_err(skb, XTUN_INPUT_HANDLER, family, icmp) == XTUN_ERR_OTHERS ? -ENOENT : 0;
 }
 
 static int xtun_err_v4(struct sk_buff *skb, u32 info)
@@ -115,8 +115,8 @@ static void xtun_ipproto_put(const struct xtun_conf *conf)
 {
 }
 
-const struct xtun_carrier xtun_ipproto_carrier = {
-	.tap = XTUN_TAP_CHAIN,
+const struct xtun_transport xtun_ipproto_transport = {
+	.input = XTUN_INPUT_HANDLER,
 	.get = xtun_ipproto_get,
 	.put = xtun_ipproto_put,
 };

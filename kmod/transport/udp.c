@@ -568,9 +568,9 @@ static bool xtun_udp_others(const struct xtun_match *match, const u8 *hdr)
 	return sk && !READ_ONCE(udp_sk(sk)->encap_rcv);
 }
 
-const struct xtun_carrier xtun_udp_carrier = {
+const struct xtun_transport xtun_udp_transport = {
 	.len = sizeof(struct udphdr),
-	.tap = XTUN_TAP_HOOK,
+	.input = XTUN_INPUT_HOOK,
 	.get = xtun_udp_get,
 	.put = xtun_udp_put,
 	.prepare = xtun_udp_prepare,
