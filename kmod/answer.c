@@ -86,7 +86,7 @@ void xtun_answer(struct sock *sk, const struct xtun_stray *s)
 
 	if (!xtun_outer_for_one(s->skb, family) ||
 	    (s->limited &&
-	     !xtun_tell_allowed(s->skb->dev, family, s->match.remote)))
+	     !xtun_icmp_allowed(s->skb->dev, family, s->match.remote)))
 		return;
 	skb = alloc_skb(XTUN_ANSWER_ROOM + s->answer_len, GFP_ATOMIC);
 	if (!skb)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A tunnel's configuration comes into force, takes the place of another, and goes:
- * the tables, the memory and the transport that stand behind it.
+ * the tables, the cache and the transport that stand behind it.
  */
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
@@ -10,29 +10,29 @@
 #include "device.h"
 #include "net.h"
 
-static u8 xtun_memory_mode(const struct xtun_conf *conf)
+static u8 xtun_sent_cache_mode(const struct xtun_conf *conf)
 {
 	return conf->ops ? conf->p.icmp_memory : XTUN_ICMP_MEMORY_OFF;
 }
 
-/* The memory of its netns. */
-static int xtun_memory_prepare(const struct xtun_conf *conf)
+/* The cache of its netns. */
+static int xtun_sent_cache_prepare(const struct xtun_conf *conf)
 {
-	if (xtun_memory_mode(conf) == XTUN_ICMP_MEMORY_OFF)
+	if (xtun_sent_cache_mode(conf) == XTUN_ICMP_MEMORY_OFF)
 		return 0;
-	return xtun_memory_get(xtun_net(conf->tun->net));
+	return xtun_sent_cache_get(xtun_net(conf->tun->net));
 }
 
 /* Do all packets go into it? */
-static void xtun_memory_follow(struct xtun_dev *tun,
-			       const struct xtun_conf *conf)
+static void xtun_sent_cache_follow(struct xtun_dev *tun,
+				   const struct xtun_conf *conf)
 {
-	u8 mode = xtun_memory_mode(conf);
+	u8 mode = xtun_sent_cache_mode(conf);
 
 	spin_lock_bh(&tun->peers_lock);
-	WRITE_ONCE(tun->watch, mode == XTUN_ICMP_MEMORY_ON ?
-			       tun->watch | XTUN_WATCH_ALL :
-			       tun->watch & ~XTUN_WATCH_ALL);
+	WRITE_ONCE(tun->track, mode == XTUN_ICMP_MEMORY_ON ?
+			       tun->track | XTUN_TRACK_ALL :
+			       tun->track & ~XTUN_TRACK_ALL);
 	spin_unlock_bh(&tun->peers_lock);
 }
 
@@ -60,7 +60,7 @@ int xtun_attach(struct xtun_dev *tun)
 	struct xtun_conf *conf = rtnl_dereference(tun->conf);
 	int err;
 
-	err = xtun_memory_prepare(conf);
+	err = xtun_sent_cache_prepare(conf);
 	if (err)
 		return err;
 	err = xtun_transport_get(conf, tun->extack);
@@ -71,7 +71,7 @@ int xtun_attach(struct xtun_dev *tun)
 		xtun_transport_put(conf);
 		return err;
 	}
-	xtun_memory_follow(tun, conf);
+	xtun_sent_cache_follow(tun, conf);
 	xtun_underlay_bind(tun);
 	return 0;
 }
@@ -119,7 +119,7 @@ int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	err = xtun_transport_get(new, extack);
 	if (err)
 		return err;
-	err = xtun_memory_prepare(new);
+	err = xtun_sent_cache_prepare(new);
 	if (!err)
 		err = xtun_lookup_swap(old, new);
 	if (err) {
@@ -129,7 +129,7 @@ int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	rcu_assign_pointer(tun->conf, new);
 	xtun_underlay_unbind(tun);
 	xtun_underlay_bind(tun);
-	xtun_memory_follow(tun, new);
+	xtun_sent_cache_follow(tun, new);
 	xtun_transport_put(old);
 
 	if (memcmp(&old->match, &new->match, sizeof(old->match)))
@@ -141,7 +141,7 @@ int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	} else if (xtun_path_differs(old, new)) {
 		xtun_peer_rerouted(tun, new->p.family, &all);
 	}
-	tun->loop_told = false;
+	tun->loop_logged = false;
 	xtun_conf_free_rcu(old);
 	return 0;
 }

@@ -38,7 +38,7 @@ enum xtun_keying {
  * @local: outer destination, or zero for any
  * @remote: outer source, or zero for any
  * @key: key in host order; 0 with %XTUN_KEY_NONE
- * @link: ifindex of the underlay device, or 0 for any
+ * @lower: ifindex of the underlay device, or 0 for any
  * @wire: id of the struct xtun_wire
  * @family: AF_INET or AF_INET6
  * @payload: enum xtun_payload, 0 where the header does not tell
@@ -53,7 +53,7 @@ struct xtun_match {
 	union nf_inet_addr local;
 	union nf_inet_addr remote;
 	u32 key;
-	u32 link;
+	u32 lower;
 	u8 wire;
 	u8 family;
 	u8 payload;
@@ -78,7 +78,7 @@ enum xtun_by {
 /**
  * struct xtun_ends - a tunnel in the table of ends
  * @node: in it
- * @match: of that of the tunnel, what enum xtun_by says; never the link
+ * @match: of that of the tunnel, what enum xtun_by says; never the lower device
  * @conf: the tunnel's configuration
  */
 struct xtun_ends {
@@ -102,12 +102,12 @@ struct xtun_prefix {
 };
 
 /**
- * struct xtun_link - what a tunnel's dev is at one moment
+ * struct xtun_lower - what a tunnel's dev is at one moment
  * @index: its ifindex, or 0 while it is not there
  * @name: its name
  * @found: it was away, and has been found by its name
  */
-struct xtun_link {
+struct xtun_lower {
 	u32 index;
 	char name[IFNAMSIZ];
 	bool found;
@@ -120,7 +120,7 @@ struct xtun_link {
  * @family: of @local and @remote: AF_INET, AF_INET6, or 0 for neither given
  * @local: source of outer packets, or zero for any
  * @remote: the peer, or zero for any
- * @link: the underlay device, without a name for any
+ * @lower: the underlay device, without a name for any
  * @fwmark: mark of outer packets, or 0
  * @fwmark_from: enum xtun_mark_from, whether that is it or the inner packet's
  * @mark_in: mark of packets that come out, or 0
@@ -154,7 +154,7 @@ struct xtun_params {
 	u8 family;
 	union nf_inet_addr local;
 	union nf_inet_addr remote;
-	struct xtun_link link;
+	struct xtun_lower lower;
 	u32 fwmark;
 	u8 fwmark_from;
 	u32 mark_in;
@@ -280,8 +280,8 @@ bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
 		     const union nf_inet_addr *addr);
 u32 xtun_underlay_via(struct net *net, const struct xtun_params *p);
 struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu);
-struct xtun_conf *xtun_conf_with_link(const struct xtun_conf *old,
-				      const struct xtun_link *link);
+struct xtun_conf *xtun_conf_with_lower(const struct xtun_conf *old,
+				       const struct xtun_lower *lower);
 void xtun_conf_free(struct xtun_conf *conf);
 void xtun_conf_free_rcu(struct xtun_conf *conf);
 size_t xtun_conf_size(const struct xtun_conf *conf);
@@ -291,7 +291,7 @@ int xtun_put_addr(struct sk_buff *skb, int attr,
 
 /* lookup.c */
 /* Asked about a tunnel; data is the asker's. */
-typedef bool (*xtun_is_fn)(const struct xtun_conf *conf, void *data);
+typedef bool (*xtun_match_fn)(const struct xtun_conf *conf, void *data);
 
 int xtun_lookup_init(void);
 void xtun_lookup_exit(void);
@@ -307,14 +307,14 @@ bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h);
 struct xtun_conf *xtun_lookup_key(const struct xtun_match *match,
 				  const struct xtun_hdr *h);
 struct xtun_conf *xtun_lookup_sender(const struct xtun_match *match,
-				     const struct xtun_hdr *h, xtun_is_fn is,
+				     const struct xtun_hdr *h, xtun_match_fn matches,
 				     void *data);
 struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 				   const struct xtun_hdr *h,
-				   const struct sk_buff *skb, xtun_is_fn is,
+				   const struct sk_buff *skb, xtun_match_fn matches,
 				   void *data);
 struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
-				  const struct xtun_hdr *h, xtun_is_fn sent,
+				  const struct xtun_hdr *h, xtun_match_fn sent,
 				  void *data);
 
 #endif /* _XTUN_CONF_H */

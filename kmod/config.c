@@ -98,7 +98,7 @@ static int xtun_check_addr(const struct nlattr *attr, const char *word,
 			why = "is not the address of one host";
 		else if (ipv6_addr_v4mapped(&addr->in6))
 			why = "is IPv4-mapped: give the IPv4 address";
-		else if (!p->link.name[0] &&
+		else if (!p->lower.name[0] &&
 			 ipv6_addr_type(&addr->in6) & IPV6_ADDR_LINKLOCAL)
 			why = "is link-local: say on which dev";
 	}
@@ -158,71 +158,71 @@ static int xtun_parse_addrs(struct nlattr **tb, struct xtun_params *p,
 			       remote, p, extack);
 }
 
-static int xtun_take_link(const struct xtun_dev *tun, const struct nlattr *attr,
-			  const struct net_device *link, struct xtun_params *p,
-			  struct netlink_ext_ack *extack)
+static int xtun_take_lower(const struct xtun_dev *tun, const struct nlattr *attr,
+			   const struct net_device *lower, struct xtun_params *p,
+			   struct netlink_ext_ack *extack)
 {
-	if (link == tun->dev) {
+	if (lower == tun->dev) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
 				    "dev: a tunnel cannot be its own underlay");
 		return -EINVAL;
 	}
-	p->link.index = link->ifindex;
-	strscpy(p->link.name, link->name, sizeof(p->link.name));
+	p->lower.index = lower->ifindex;
+	strscpy(p->lower.name, lower->name, sizeof(p->lower.name));
 	return 0;
 }
 
 /* A name may be of a device that comes later. */
-static int xtun_parse_link_name(const struct xtun_dev *tun,
-				const struct nlattr *attr,
-				struct xtun_params *p,
-				struct netlink_ext_ack *extack)
+static int xtun_parse_lower_name(const struct xtun_dev *tun,
+				 const struct nlattr *attr,
+				 struct xtun_params *p,
+				 struct netlink_ext_ack *extack)
 {
-	struct xtun_link link = {};
+	struct xtun_lower lower = {};
 	struct net_device *dev;
 
-	nla_strscpy(link.name, attr, sizeof(link.name));
-	if (p->link.index) {
-		if (!strcmp(link.name, p->link.name))
+	nla_strscpy(lower.name, attr, sizeof(lower.name));
+	if (p->lower.index) {
+		if (!strcmp(lower.name, p->lower.name))
 			return 0;
 		NL_SET_ERR_MSG_ATTR(extack, attr,
 				    "dev: the device with this index has another name: give one of the two");
 		return -EINVAL;
 	}
-	dev = __dev_get_by_name(tun->net, link.name);
+	dev = __dev_get_by_name(tun->net, lower.name);
 	if (dev)
-		return xtun_take_link(tun, attr, dev, p, extack);
-	if (link.name[0] && !dev_valid_name(link.name)) {
+		return xtun_take_lower(tun, attr, dev, p, extack);
+	if (lower.name[0] && !dev_valid_name(lower.name)) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
 				    "dev: not a valid name of a device");
 		return -EINVAL;
 	}
-	p->link = link;
+	p->lower = lower;
 	return 0;
 }
 
-static int xtun_parse_link(const struct xtun_dev *tun, struct nlattr **tb,
-			   struct xtun_params *p,
-			   struct netlink_ext_ack *extack)
+static int xtun_parse_lower(const struct xtun_dev *tun, struct nlattr **tb,
+			    struct xtun_params *p,
+			    struct netlink_ext_ack *extack)
 {
 	const struct nlattr *index = tb[XTUN_A_CONF_LINK];
 	const struct nlattr *name = tb[XTUN_A_CONF_LINK_NAME];
-	struct net_device *link;
+	struct net_device *lower;
 	int err = 0;
 
 	if (index || name)
-		p->link = (struct xtun_link){};
+		p->lower = (struct xtun_lower){};
 	if (index && nla_get_u32(index)) {
-		link = __dev_get_by_index(tun->net, nla_get_u32(index));
-		if (!link) {
+		lower = __dev_get_by_index(tun->net, nla_get_u32(index));
+		if (!lower) {
 			NL_SET_ERR_MSG_ATTR(extack, index,
 					    "dev: there is no such device in the netns of the underlay");
 			return -ENODEV;
 		}
-		err = xtun_take_link(tun, index, link, p, extack);
+		err = xtun_take_lower(tun, index, lower, p, extack);
 	}
 	if (!err && name)
-		err = xtun_parse_link_name(tun, name, p, extack);
+		err = xtun_parse_lower_name(tun, name, p, extack);
 	return err;
 }
 
@@ -478,7 +478,7 @@ static int xtun_parse(const struct xtun_dev *tun, struct nlattr **tb,
 	xtun_parse_scalars(tb, p);
 	xtun_parse_keys(tb, p);
 	xtun_parse_marks(tb, p);
-	err = xtun_parse_link(tun, tb, p, extack);
+	err = xtun_parse_lower(tun, tb, p, extack);
 	if (err)
 		return err;
 	err = xtun_parse_addrs(tb, p, extack);
@@ -732,7 +732,7 @@ static int xtun_check_ends(const struct xtun_encap_ops *ops,
 			   struct netlink_ext_ack *extack)
 {
 	bool own = p->has_ikey || (ops->wire->ipproto == IPPROTO_UDP &&
-				   !ops->wire->common);
+				   !ops->wire->shared);
 
 	if (!own && xtun_addr_is_any(&p->local) &&
 	    xtun_addr_is_any(&p->remote)) {
@@ -808,7 +808,7 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 #define XTUN_VIA_NONE	BIT(31)
 
 /* A link-local address is one of its link, and of no other port of a VRF. */
-static bool xtun_link_local(const struct xtun_params *p)
+static bool xtun_lower_local(const struct xtun_params *p)
 {
 	return p->family == AF_INET6 &&
 	       (ipv6_addr_type(&p->local.in6) |
@@ -829,15 +829,15 @@ static bool xtun_link_local(const struct xtun_params *p)
  */
 u32 xtun_underlay_via(struct net *net, const struct xtun_params *p)
 {
-	const char *name = p->link.name;
+	const char *name = p->lower.name;
 	u32 vrf = 0;
 
-	if (!p->link.index)
+	if (!p->lower.index)
 		return !name[0] ? 0 : XTUN_VIA_NONE |
 				      full_name_hash(NULL, name, strlen(name));
-	if (!xtun_link_local(p))
-		vrf = l3mdev_master_upper_ifindex_by_index(net, p->link.index);
-	return vrf ?: p->link.index;
+	if (!xtun_lower_local(p))
+		vrf = l3mdev_master_upper_ifindex_by_index(net, p->lower.index);
+	return vrf ?: p->lower.index;
 }
 
 /* Everything in @conf that follows from what the user said. */
@@ -859,10 +859,10 @@ static void xtun_derive(struct xtun_conf *conf)
 		.local = p->local,
 		.remote = p->remote,
 		.key = p->ikey,
-		.link = conf->via,
+		.lower = conf->via,
 		.wire = wire->id,
 		.family = p->family,
-		.payload = wire->rest ? 0 : p->payload,
+		.payload = wire->parse_conf ? 0 : p->payload,
 		.keying = p->has_ikey ? conf->ops->keying : XTUN_KEY_NONE,
 	};
 
@@ -1007,21 +1007,21 @@ struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu)
 }
 
 /**
- * xtun_conf_with_link() - make a configuration that differs in its link
+ * xtun_conf_with_lower() - make a configuration that differs in its lower device
  * @old: the other
- * @link: what its dev is now; if that is the same, what it is a port of may differ
+ * @lower: what its dev is now; if that is the same, what it is a port of may differ
  *
  * Context: RTNL, may sleep.
  * Return: the configuration, not yet in force, or an ERR_PTR().
  */
-struct xtun_conf *xtun_conf_with_link(const struct xtun_conf *old,
-				      const struct xtun_link *link)
+struct xtun_conf *xtun_conf_with_lower(const struct xtun_conf *old,
+				       const struct xtun_lower *lower)
 {
 	struct xtun_conf *conf = xtun_conf_alloc(old->tun, old);
 
 	if (IS_ERR(conf))
 		return conf;
-	conf->p.link = *link;
+	conf->p.lower = *lower;
 	xtun_derive(conf);
 	return conf;
 }
@@ -1103,12 +1103,12 @@ static int xtun_put_allow(struct sk_buff *skb, const struct xtun_params *p)
 	return 0;
 }
 
-static int xtun_put_link(struct sk_buff *skb, const struct xtun_link *link)
+static int xtun_put_lower(struct sk_buff *skb, const struct xtun_lower *lower)
 {
-	if (link->index && nla_put_u32(skb, XTUN_A_CONF_LINK, link->index))
+	if (lower->index && nla_put_u32(skb, XTUN_A_CONF_LINK, lower->index))
 		return -EMSGSIZE;
-	if (link->name[0] &&
-	    nla_put_string(skb, XTUN_A_CONF_LINK_NAME, link->name))
+	if (lower->name[0] &&
+	    nla_put_string(skb, XTUN_A_CONF_LINK_NAME, lower->name))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -1125,7 +1125,7 @@ static int xtun_put_ends(struct sk_buff *skb, const struct xtun_params *p,
 	if (!xtun_addr_is_any(&p->remote) &&
 	    xtun_put_addr(skb, XTUN_A_CONF_REMOTE, &p->remote, p->family))
 		return -EMSGSIZE;
-	if (sight & XTUN_SEES_UNDERLAY && xtun_put_link(skb, &p->link))
+	if (sight & XTUN_SEES_UNDERLAY && xtun_put_lower(skb, &p->lower))
 		return -EMSGSIZE;
 	if (p->has_ikey && nla_put_u32(skb, XTUN_A_CONF_IKEY, p->ikey))
 		return -EMSGSIZE;

@@ -200,7 +200,7 @@ static int xtun_get_iflink(const struct net_device *dev)
 	rcu_read_lock();
 	conf = rcu_dereference(tun->conf);
 	if (conf && xtun_sight_of_all(tun) & XTUN_SEES_UNDERLAY)
-		link = conf->p.link.index;
+		link = conf->p.lower.index;
 	rcu_read_unlock();
 	return link;
 }
@@ -238,28 +238,28 @@ static void xtun_get_drvinfo(struct net_device *dev,
 
 static int xtun_get_sset_count(struct net_device *dev, int set)
 {
-	/* Reason 0 is none. */
-	return set == ETH_SS_STATS ? XTUN_REASONS - 1 : -EOPNOTSUPP;
+	/* Counter 0 is none. */
+	return set == ETH_SS_STATS ? XTUN_COUNTERS - 1 : -EOPNOTSUPP;
 }
 
 static void xtun_get_strings(struct net_device *dev, u32 set, u8 *data)
 {
-	unsigned int reason;
+	unsigned int counter;
 
 	if (set != ETH_SS_STATS)
 		return;
-	for (reason = 1; reason < XTUN_REASONS; reason++)
-		strscpy((char *)data + (reason - 1) * ETH_GSTRING_LEN,
-			xtun_reason_name(reason), ETH_GSTRING_LEN);
+	for (counter = 1; counter < XTUN_COUNTERS; counter++)
+		strscpy((char *)data + (counter - 1) * ETH_GSTRING_LEN,
+			xtun_counter_name(counter), ETH_GSTRING_LEN);
 }
 
 static void xtun_get_ethtool_stats(struct net_device *dev,
 				   struct ethtool_stats *stats, u64 *data)
 {
-	unsigned int reason;
+	unsigned int counter;
 
-	for (reason = 1; reason < XTUN_REASONS; reason++)
-		data[reason - 1] = xtun_drops(netdev_priv(dev), reason);
+	for (counter = 1; counter < XTUN_COUNTERS; counter++)
+		data[counter - 1] = xtun_counted(netdev_priv(dev), counter);
 }
 
 static const struct ethtool_ops xtun_ethtool_ops = {
@@ -271,13 +271,13 @@ static const struct ethtool_ops xtun_ethtool_ops = {
 };
 
 /**
- * xtun_is() - is a device a tunnel of this module?
+ * netif_is_xtun() - is a device a tunnel of this module?
  * @dev: the device
  *
  * Context: any.
  * Return: whether it is.
  */
-bool xtun_is(const struct net_device *dev)
+bool netif_is_xtun(const struct net_device *dev)
 {
 	return dev->ethtool_ops == &xtun_ethtool_ops;
 }

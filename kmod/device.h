@@ -45,17 +45,17 @@ struct xtun_refused {
 
 /**
  * struct xtun_pcpu - what a tunnel keeps for each CPU
- * @syncp: for @drops on 32 bits
- * @drops: packets not delivered, by reason
- * @noted: jiffy in which it last put a packet into the memory
+ * @syncp: for @counters on 32 bits
+ * @counters: by enum xtun_drop_reason and enum xtun_counter
+ * @cached: jiffy in which it last put a packet into the cache
  * @refused: the last packets that a filter refused here and whose senders were told
  * @n_refused: how many there have been, in @refused modulo its length
  * @alive: the last packets that it took and sent
  */
 struct xtun_pcpu {
 	struct u64_stats_sync syncp;
-	u64_stats_t drops[XTUN_REASONS];
-	unsigned int noted;
+	u64_stats_t counters[XTUN_COUNTERS];
+	unsigned int cached;
 	struct xtun_refused refused[XTUN_REFUSED];
 	unsigned int n_refused;
 	struct xtun_alive alive;
@@ -79,9 +79,9 @@ struct xtun_pcpu {
  * @err_time: when, in jiffies
  * @err_type: its type
  * @err_code: its code
- * @soft: answer packets to this peer with an error of this kind, enum xtun_kind
+ * @soft: answer packets to this peer with an error of this class, enum xtun_icmp_class
  * @soft_until: no longer than to then, in jiffies
- * @alive: the first packets since the last error, as far as %XTUN_WATCH_PEERS
+ * @alive: the first packets since the last error, as far as %XTUN_TRACK_PEERS
  *	has looked
  * @rcu: for the grace period before it is freed
  */
@@ -166,23 +166,23 @@ struct xtun_exchange {
  * @secret: of xtun_flow_tag()
  * @neigh: family of the link-layer addresses of its neighbours, 0 for a device
  *	that has no such
- * @watch: enum xtun_watch, what the way out has to look at
- * @armed_until: when %XTUN_WATCH_ARMED ends, in jiffies
- * @watched_until: when %XTUN_WATCH_PEERS ends at the latest, in jiffies
+ * @track: enum xtun_track, what the way out has to look at
+ * @armed_until: when %XTUN_TRACK_ARMED ends, in jiffies
+ * @tracked_until: when %XTUN_TRACK_PEERS ends at the latest, in jiffies
  * @peers: what is known of remote ends, the newest first, written under
  *	@peers_lock, read under RCU
  * @peers_lock: taken with BH disabled
  * @n_peers: length of @peers
  * @last_peer: serial of the newest peer, ever
- * @doubts: errors that were not believed in the second since @doubts_time
- * @doubts_time: in jiffies
+ * @rejects: errors that were not believed in the second since @rejects_time
+ * @rejects_time: in jiffies
  * @link_mtu: MTU of the underlay in bytes when it was last known, under RTNL
  * @wait: enum xtun_wait, why it has no carrier, 0 when it has, under RTNL
  * @setting_mtu: it is the module that changes the MTU, under RTNL
- * @loop_told: a route loop was logged
- * @same_told: that dev is not followed was logged, under RTNL
+ * @loop_logged: a route loop was logged
+ * @same_logged: that dev is not followed was logged, under RTNL
  * @extack: of the request that makes it, until it is registered, under RTNL
- * @counted: when each reason was counted last, in jiffies
+ * @counted: when each counter was counted last, in jiffies
  */
 struct xtun_dev {
 	struct net_device *dev;
@@ -199,43 +199,43 @@ struct xtun_dev {
 	u32 id;
 	hsiphash_key_t secret;
 	u8 neigh;
-	u8 watch;
+	u8 track;
 	unsigned long armed_until;
-	unsigned long watched_until;
+	unsigned long tracked_until;
 	struct list_head peers;
-	spinlock_t peers_lock;	/* for peers and watch */
+	spinlock_t peers_lock;	/* for peers and track */
 	unsigned int n_peers;
 	u64 last_peer;
-	unsigned int doubts;
-	unsigned long doubts_time;
+	unsigned int rejects;
+	unsigned long rejects_time;
 	unsigned int link_mtu;
 	u8 wait;
 	bool setting_mtu;
-	bool loop_told;
-	bool same_told;
+	bool loop_logged;
+	bool same_logged;
 	struct netlink_ext_ack *extack;
-	unsigned long counted[XTUN_REASONS];
+	unsigned long counted[XTUN_COUNTERS];
 };
 
 #define XTUN_ISEQ_SEEN		BIT_ULL(32)
 
-enum xtun_watch {
+enum xtun_track {
 	/* A short quote has come: remember every packet for a while. */
-	XTUN_WATCH_ARMED = BIT(0),
+	XTUN_TRACK_ARMED = BIT(0),
 	/* Remember every packet. */
-	XTUN_WATCH_ALL = BIT(1),
+	XTUN_TRACK_ALL = BIT(1),
 	/* Something is wrong with some peer: it may be over, or is to be told. */
-	XTUN_WATCH_PEERS = BIT(2),
+	XTUN_TRACK_PEERS = BIT(2),
 	/* Some peer's path is narrower than its route. */
-	XTUN_WATCH_PATH = BIT(3),
+	XTUN_TRACK_PATH = BIT(3),
 };
 
-/* For those all packets go into the memory. */
-#define XTUN_WATCH_MEMORY	(XTUN_WATCH_ARMED | XTUN_WATCH_ALL)
+/* For those all packets go into the cache. */
+#define XTUN_TRACK_SENT	(XTUN_TRACK_ARMED | XTUN_TRACK_ALL)
 
 /* device.c */
 void xtun_setup(struct net_device *dev);
-bool xtun_is(const struct net_device *dev);
+bool netif_is_xtun(const struct net_device *dev);
 int xtun_create(struct net *net, struct net_device *dev,
 		const struct nlattr *attrs, struct nlattr **tb,
 		struct netlink_ext_ack *extack);
@@ -248,7 +248,7 @@ void xtun_detach(struct xtun_dev *tun);
 int xtun_swap(struct xtun_dev *tun, struct xtun_conf *new,
 	      struct netlink_ext_ack *extack);
 
-/* link.c */
+/* rtnl_link.c */
 extern struct rtnl_link_ops xtun_link_ops;
 
 /* alive.c */
@@ -284,10 +284,10 @@ u32 xtun_peer_path_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 void xtun_peer_rerouted(struct xtun_dev *tun, u8 family,
 			const struct xtun_prefix *prefix);
 void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
-			enum xtun_kind kind);
-enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
-			      const union nf_inet_addr *addr);
-void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr);
+			enum xtun_icmp_class class);
+enum xtun_icmp_class xtun_peer_soft(const struct xtun_dev *tun,
+				    const union nf_inet_addr *addr);
+void xtun_peer_confirm(struct xtun_dev *tun, const union nf_inet_addr *addr);
 void xtun_peer_sent(struct xtun_dev *tun, const union nf_inet_addr *addr);
 bool xtun_peer_copy(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		    struct xtun_peer *peer);

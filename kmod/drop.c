@@ -11,7 +11,7 @@
 #include "trace.h"
 
 /**
- * struct xtun_reason_info - what a reason is to those who look
+ * struct xtun_counter_info - what a counter is to those who look
  * @name: for ethtool -S, netlink and the tracepoint
  * @stat: offset in struct rtnl_link_stats64 of what it counts as, 0 for what
  *	is no drop
@@ -19,7 +19,7 @@
  * @core: nearest of the core's reasons, to which modules can add none; one
  *	that every supported kernel has
  */
-struct xtun_reason_info {
+struct xtun_counter_info {
 	const char *name;
 	u16 stat;
 	u16 total;
@@ -29,7 +29,7 @@ struct xtun_reason_info {
 #define STAT(field)	offsetof(struct rtnl_link_stats64, field)
 #define CORE(reason)	SKB_DROP_REASON_##reason
 
-static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
+static const struct xtun_counter_info xtun_counters[XTUN_COUNTERS] = {
 	[XTUN_TX_UNCONFIGURED] = {
 		"tx-unconfigured", STAT(tx_dropped), 0, CORE(DEV_READY),
 	},
@@ -162,65 +162,65 @@ static const struct xtun_reason_info xtun_reasons[XTUN_REASONS] = {
 };
 
 /**
- * xtun_reason_name() - name of a reason, as users see it
- * @reason: an enum xtun_reason, other than XTUN_OK and XTUN_NOT_OURS
+ * xtun_counter_name() - name of a counter, as users see it
+ * @counter: an enum xtun_drop_reason, not XTUN_OK, or an enum xtun_counter
  *
  * Context: any.
  * Return: a string that lives as long as the module.
  */
-const char *xtun_reason_name(unsigned int reason)
+const char *xtun_counter_name(unsigned int counter)
 {
-	return xtun_reasons[reason].name;
+	return xtun_counters[counter].name;
 }
 
 /**
- * xtun_count() - count a packet that somebody else has ended the life of
+ * xtun_count() - count an error, or a packet that somebody else has ended the life of
  * @tun: the tunnel that it is for
- * @reason: why, never XTUN_OK or XTUN_NOT_OURS
+ * @counter: as for xtun_counter_name()
  *
  * Context: BH disabled.
  */
-void xtun_count(struct xtun_dev *tun, enum xtun_reason reason)
+void xtun_count(struct xtun_dev *tun, unsigned int counter)
 {
 	struct xtun_pcpu *pcpu = this_cpu_ptr(tun->pcpu);
 	unsigned long now = jiffies;
 
 	u64_stats_update_begin(&pcpu->syncp);
-	u64_stats_inc(&pcpu->drops[reason]);
+	u64_stats_inc(&pcpu->counters[counter]);
 	u64_stats_update_end(&pcpu->syncp);
 
 	/* Shared by all CPUs: a flood writes it once a tick. */
-	if (READ_ONCE(tun->counted[reason]) != now)
-		WRITE_ONCE(tun->counted[reason], now);
+	if (READ_ONCE(tun->counted[counter]) != now)
+		WRITE_ONCE(tun->counted[counter], now);
 }
 
 /**
  * xtun_drop() - end the life of a packet, and count why
  * @tun: the tunnel that it is for
  * @skb: the packet, freed
- * @reason: why, never XTUN_OK or XTUN_NOT_OURS
+ * @reason: why, never XTUN_OK
  *
  * Context: BH disabled.
  * Return: always -EINVAL, for the caller to end with `return xtun_drop(...)`.
  */
 int xtun_drop(struct xtun_dev *tun, struct sk_buff *skb,
-	      enum xtun_reason reason)
+	      enum xtun_drop_reason reason)
 {
 	xtun_count(tun, reason);
-	trace_xtun_drop(tun->dev, skb, xtun_reasons[reason].name);
-	kfree_skb_reason(skb, xtun_reasons[reason].core);
+	trace_xtun_drop(tun->dev, skb, xtun_counters[reason].name);
+	kfree_skb_reason(skb, xtun_counters[reason].core);
 	return -EINVAL;
 }
 
 /**
- * xtun_drops() - packets that a tunnel has dropped for one reason
+ * xtun_counted() - how often a tunnel has counted something
  * @tun: the tunnel
- * @reason: the reason
+ * @counter: as for xtun_counter_name()
  *
  * Context: any.
  * Return: the sum over all CPUs.
  */
-u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason)
+u64 xtun_counted(const struct xtun_dev *tun, unsigned int counter)
 {
 	u64 sum = 0;
 	int cpu;
@@ -232,7 +232,7 @@ u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason)
 
 		do {
 			start = u64_stats_fetch_begin(&pcpu->syncp);
-			value = u64_stats_read(&pcpu->drops[reason]);
+			value = u64_stats_read(&pcpu->counters[counter]);
 		} while (u64_stats_fetch_retry(&pcpu->syncp, start));
 		sum += value;
 	}
@@ -240,17 +240,17 @@ u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason)
 }
 
 /**
- * xtun_drop_time() - when a tunnel dropped a packet for one reason
+ * xtun_counted_last() - when a tunnel counted something last
  * @tun: the tunnel
- * @reason: the reason, for which it has dropped one
+ * @counter: as for xtun_counter_name(), one that is not zero
  *
  * Context: any.
- * Return: the time of the last one, in jiffies.
+ * Return: the time, in jiffies.
  */
-unsigned long xtun_drop_time(const struct xtun_dev *tun,
-			     enum xtun_reason reason)
+unsigned long xtun_counted_last(const struct xtun_dev *tun,
+				unsigned int counter)
 {
-	return READ_ONCE(tun->counted[reason]);
+	return READ_ONCE(tun->counted[counter]);
 }
 
 /**
@@ -263,14 +263,13 @@ unsigned long xtun_drop_time(const struct xtun_dev *tun,
 void xtun_drops_to_stats64(const struct xtun_dev *tun,
 			   struct rtnl_link_stats64 *stats)
 {
-	enum xtun_reason reason;
+	enum xtun_drop_reason reason;
 
-	for (reason = XTUN_OK + 1; reason < XTUN_REASONS; reason++) {
-		const struct xtun_reason_info *info = &xtun_reasons[reason];
-		u64 count = xtun_drops(tun, reason);
+	for (reason = XTUN_OK + 1; reason < XTUN_DROP_REASONS; reason++) {
+		const struct xtun_counter_info *info = &xtun_counters[reason];
+		u64 count = xtun_counted(tun, reason);
 
-		if (info->stat)
-			*(__u64 *)((char *)stats + info->stat) += count;
+		*(__u64 *)((char *)stats + info->stat) += count;
 		if (info->total)
 			*(__u64 *)((char *)stats + info->total) += count;
 	}

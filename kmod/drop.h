@@ -12,8 +12,9 @@ struct rtnl_link_stats64;
 struct sk_buff;
 struct xtun_dev;
 
-enum xtun_reason {
-	/* None, for steps that return a reason. */
+/* Why a packet is dropped. */
+enum xtun_drop_reason {
+	/* It is not. */
 	XTUN_OK,
 	XTUN_TX_UNCONFIGURED,
 	XTUN_TX_INNER_PROTOCOL,
@@ -52,10 +53,15 @@ enum xtun_reason {
 	XTUN_RX_CONNTRACK,
 	XTUN_RX_BACKLOG,
 	XTUN_RX_NO_MEMORY,
-	/* Not drops: it is left to others, and speaks for a mistake. */
-	XTUN_RX_OTHER_KEY,
+	XTUN_DROP_REASONS,
+};
+
+/* What is counted beside drops, in the same table. */
+enum xtun_counter {
+	/* It is left to others, and speaks for a mistake. */
+	XTUN_RX_OTHER_KEY = XTUN_DROP_REASONS,
 	XTUN_RX_OTHER_PEER,
-	/* Not drops: what becomes of ICMP errors about outer packets. */
+	/* What becomes of ICMP errors about outer packets. */
 	XTUN_ERR_RELAYED,
 	XTUN_ERR_AGAIN,
 	XTUN_ERR_TOO_BIG,
@@ -71,18 +77,16 @@ enum xtun_reason {
 	XTUN_ERR_MUTE,
 	XTUN_ERR_OFF,
 	XTUN_ERR_NO_MEMORY,
-	XTUN_REASONS,
-	/* Not a drop: the packet is for somebody else. */
-	XTUN_NOT_OURS,
+	XTUN_COUNTERS,
 };
 
-const char *xtun_reason_name(unsigned int reason);
-void xtun_count(struct xtun_dev *tun, enum xtun_reason reason);
+const char *xtun_counter_name(unsigned int counter);
+void xtun_count(struct xtun_dev *tun, unsigned int counter);
 int xtun_drop(struct xtun_dev *tun, struct sk_buff *skb,
-	      enum xtun_reason reason);
-u64 xtun_drops(const struct xtun_dev *tun, enum xtun_reason reason);
-unsigned long xtun_drop_time(const struct xtun_dev *tun,
-			     enum xtun_reason reason);
+	      enum xtun_drop_reason reason);
+u64 xtun_counted(const struct xtun_dev *tun, unsigned int counter);
+unsigned long xtun_counted_last(const struct xtun_dev *tun,
+				unsigned int counter);
 void xtun_drops_to_stats64(const struct xtun_dev *tun,
 			   struct rtnl_link_stats64 *stats);
 

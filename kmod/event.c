@@ -18,11 +18,11 @@
 
 /**
  * struct xtun_error_about - what an error event has to say
- * @told: the error
+ * @event: the error
  * @lost: errors before it that were not told
  */
 struct xtun_error_about {
-	const struct xtun_told *told;
+	const struct xtun_error_event *event;
 	u32 lost;
 };
 
@@ -93,35 +93,35 @@ static int xtun_put_inner6(struct sk_buff *msg, const struct sk_buff *inner)
 	return xtun_put_ports(msg, inner, at, nexthdr);
 }
 
-static int xtun_put_inner(struct sk_buff *msg, const struct xtun_told *told)
+static int xtun_put_inner(struct sk_buff *msg, const struct xtun_error_event *event)
 {
-	if (!told->inner)
+	if (!event->inner)
 		return 0;
-	if (told->proto == htons(ETH_P_IP))
-		return xtun_put_inner4(msg, told->inner);
-	if (told->proto == htons(ETH_P_IPV6))
-		return xtun_put_inner6(msg, told->inner);
+	if (event->proto == htons(ETH_P_IP))
+		return xtun_put_inner4(msg, event->inner);
+	if (event->proto == htons(ETH_P_IPV6))
+		return xtun_put_inner6(msg, event->inner);
 	return 0;
 }
 
-static int xtun_put_told(struct sk_buff *msg, const struct xtun_told *told)
+static int xtun_put_icmp(struct sk_buff *msg, const struct xtun_error_event *event)
 {
-	if (xtun_put_addr(msg, XTUN_A_ERROR_PEER, told->peer, told->family) ||
-	    nla_put_u8(msg, XTUN_A_ERROR_TYPE, told->type) ||
-	    nla_put_u8(msg, XTUN_A_ERROR_CODE, told->code) ||
+	if (xtun_put_addr(msg, XTUN_A_ERROR_PEER, event->peer, event->family) ||
+	    nla_put_u8(msg, XTUN_A_ERROR_TYPE, event->type) ||
+	    nla_put_u8(msg, XTUN_A_ERROR_CODE, event->code) ||
 	    nla_put_string(msg, XTUN_A_ERROR_OUTCOME,
-			   xtun_reason_name(told->outcome)))
+			   xtun_counter_name(event->outcome)))
 		return -EMSGSIZE;
-	return told->mtu ? nla_put_u32(msg, XTUN_A_ERROR_MTU, told->mtu) : 0;
+	return event->mtu ? nla_put_u32(msg, XTUN_A_ERROR_MTU, event->mtu) : 0;
 }
 
 /* A router of the underlay. */
 static int xtun_put_from(struct sk_buff *msg, const struct xtun_dev *tun,
-			 const struct xtun_told *told)
+			 const struct xtun_error_event *event)
 {
 	if (!(xtun_sight_of_listeners(tun) & XTUN_SEES_UNDERLAY))
 		return 0;
-	return xtun_put_addr(msg, XTUN_A_ERROR_FROM, told->from, told->family);
+	return xtun_put_addr(msg, XTUN_A_ERROR_FROM, event->from, event->family);
 }
 
 static int xtun_put_error(struct sk_buff *msg, const struct xtun_dev *tun,
@@ -133,9 +133,9 @@ static int xtun_put_error(struct sk_buff *msg, const struct xtun_dev *tun,
 	if (xtun_put_id(msg, tun))
 		return -EMSGSIZE;
 	nest = nla_nest_start(msg, XTUN_A_TUNNEL_ERROR);
-	if (!nest || xtun_put_told(msg, about->told) ||
-	    xtun_put_from(msg, tun, about->told) ||
-	    xtun_put_inner(msg, about->told))
+	if (!nest || xtun_put_icmp(msg, about->event) ||
+	    xtun_put_from(msg, tun, about->event) ||
+	    xtun_put_inner(msg, about->event))
 		return -EMSGSIZE;
 	if (about->lost && nla_put_u32(msg, XTUN_A_ERROR_LOST, about->lost))
 		return -EMSGSIZE;
@@ -175,14 +175,14 @@ static void xtun_event_lost(struct xtun_event_rate *rate, u32 lost)
 /**
  * xtun_notify_error() - tell listeners that an error was believed
  * @tun: the tunnel that it is about
- * @told: the error
+ * @event: the error
  *
  * Context: BH disabled, RCU.
  */
 void xtun_notify_error(const struct xtun_dev *tun,
-		       const struct xtun_told *told)
+		       const struct xtun_error_event *event)
 {
-	struct xtun_error_about about = { .told = told };
+	struct xtun_error_about about = { .event = event };
 	struct xtun_event_rate *rate;
 
 	if (!xtun_listened(tun))

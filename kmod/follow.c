@@ -25,76 +25,76 @@
 
 /* ---- dev, by its name ---- */
 
-static bool xtun_link_same(const struct xtun_link *one,
-			   const struct xtun_link *other)
+static bool xtun_lower_same(const struct xtun_lower *one,
+			    const struct xtun_lower *other)
 {
 	return one->index == other->index && one->found == other->found &&
 	       !strcmp(one->name, other->name);
 }
 
 /*
- * What @link is now. A device that its user has seen keeps its tunnels when it is
+ * What @lower is now. A device that its user has seen keeps its tunnels when it is
  * renamed; one that was found by its name may have it for a moment only, until
  * user space gives it another one.
  */
-static void xtun_link_renew(const struct xtun_dev *tun, struct xtun_link *link)
+static void xtun_lower_renew(const struct xtun_dev *tun, struct xtun_lower *lower)
 {
-	struct net_device *dev = __dev_get_by_index(tun->net, link->index);
+	struct net_device *dev = __dev_get_by_index(tun->net, lower->index);
 
-	if (dev && !(link->found && strcmp(dev->name, link->name))) {
-		strscpy(link->name, dev->name, sizeof(link->name));
+	if (dev && !(lower->found && strcmp(dev->name, lower->name))) {
+		strscpy(lower->name, dev->name, sizeof(lower->name));
 		return;
 	}
-	link->index = 0;
-	link->found = true;
-	dev = __dev_get_by_name(tun->net, link->name);
+	lower->index = 0;
+	lower->found = true;
+	dev = __dev_get_by_name(tun->net, lower->name);
 	/* An alternative name comes and goes without an event. */
-	if (dev && dev != tun->dev && !strcmp(dev->name, link->name))
-		link->index = dev->ifindex;
+	if (dev && dev != tun->dev && !strcmp(dev->name, lower->name))
+		lower->index = dev->ifindex;
 }
 
-static void xtun_tell_same(struct xtun_dev *tun, const struct xtun_conf *other)
+static void xtun_log_same(struct xtun_dev *tun, const struct xtun_conf *other)
 {
-	if (!tun->same_told)
+	if (!tun->same_logged)
 		netdev_warn(tun->dev,
 			    "%s takes the same packets, now that dev is what it is: give one of them another key, or another dev\n",
 			    other->tun->dev->name);
-	tun->same_told = true;
+	tun->same_logged = true;
 }
 
 /* True when it is so; another tunnel may take the same packets already. */
 static bool xtun_follow_relink(struct xtun_dev *tun,
-			       const struct xtun_link *link)
+			       const struct xtun_lower *lower)
 {
 	const struct xtun_conf *other;
 	struct xtun_conf *new;
 
-	new = xtun_conf_with_link(rtnl_dereference(tun->conf), link);
+	new = xtun_conf_with_lower(rtnl_dereference(tun->conf), lower);
 	if (IS_ERR(new))
 		return false;
 	other = xtun_lookup_same(new);
 	if (other || xtun_swap(tun, new, NULL)) {
 		if (other)
-			xtun_tell_same(tun, other);
+			xtun_log_same(tun, other);
 		xtun_conf_free(new);
 		return false;
 	}
-	tun->same_told = false;
+	tun->same_logged = false;
 	return true;
 }
 
-static bool xtun_follow_link(struct xtun_dev *tun)
+static bool xtun_follow_lower(struct xtun_dev *tun)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
-	struct xtun_link link = conf->p.link;
+	struct xtun_lower lower = conf->p.lower;
 
-	if (!link.name[0])
+	if (!lower.name[0])
 		return false;
-	xtun_link_renew(tun, &link);
-	if (xtun_link_same(&link, &conf->p.link) &&
+	xtun_lower_renew(tun, &lower);
+	if (xtun_lower_same(&lower, &conf->p.lower) &&
 	    xtun_underlay_via(tun->net, &conf->p) == conf->via)
 		return false;
-	return xtun_follow_relink(tun, &link);
+	return xtun_follow_relink(tun, &lower);
 }
 
 /* Make of a tunnel what its underlay allows now; who listens is told. Under RTNL. */
@@ -104,7 +104,7 @@ static void xtun_follow(struct xtun_dev *tun)
 
 	if (tun->dev->reg_state != NETREG_REGISTERED)
 		return;
-	linked = xtun_follow_link(tun);
+	linked = xtun_follow_lower(tun);
 	if (xtun_underlay_carrier(tun) || linked)
 		xtun_notify(tun, XTUN_CMD_SET_NTF);
 	if (linked)
@@ -115,7 +115,7 @@ static void xtun_follow(struct xtun_dev *tun)
 
 static void xtun_follow_queue(struct xtun_net *xn, unsigned long delay)
 {
-	if (READ_ONCE(xn->watching))
+	if (READ_ONCE(xn->following))
 		queue_delayed_work(system_percpu_wq, &xn->mtu_work, delay);
 }
 
@@ -123,7 +123,7 @@ static void xtun_follow_queue(struct xtun_net *xn, unsigned long delay)
 static void xtun_follow_later(struct xtun_net *xn)
 {
 	/* A netns that is being made has nothing yet, or not all. */
-	if (xn && READ_ONCE(xn->watching) && !list_empty(&xn->tunnels))
+	if (xn && READ_ONCE(xn->following) && !list_empty(&xn->tunnels))
 		xtun_follow_queue(xn, XTUN_FOLLOW_DELAY);
 }
 
@@ -131,27 +131,27 @@ static void xtun_follow_later(struct xtun_net *xn)
  * Under routes that change all the time, registration gives up on telling of
  * those that are there; then, as without memory, it is tried again later.
  */
-static void xtun_follow_watch(struct xtun_net *xn)
+static void xtun_follow_register(struct xtun_net *xn)
 {
-	if (!xn->nexthops_watched)
-		xn->nexthops_watched =
+	if (!xn->nexthops_registered)
+		xn->nexthops_registered =
 			!register_nexthop_notifier(xn->net, &xn->nexthop_nb,
 						   NULL);
-	if (!xn->fib_watched)
-		xn->fib_watched = !register_fib_notifier(xn->net, &xn->fib_nb,
+	if (!xn->fib_registered)
+		xn->fib_registered = !register_fib_notifier(xn->net, &xn->fib_nb,
 							 NULL, NULL);
-	if (!xn->nexthops_watched || !xn->fib_watched)
+	if (!xn->nexthops_registered || !xn->fib_registered)
 		xtun_follow_queue(xn, XTUN_FOLLOW_RETRY);
 }
 
-static void xtun_follow_unwatch(struct xtun_net *xn)
+static void xtun_follow_unregister(struct xtun_net *xn)
 {
-	if (xn->nexthops_watched)
+	if (xn->nexthops_registered)
 		unregister_nexthop_notifier(xn->net, &xn->nexthop_nb);
-	if (xn->fib_watched)
+	if (xn->fib_registered)
 		unregister_fib_notifier(xn->net, &xn->fib_nb);
-	xn->nexthops_watched = false;
-	xn->fib_watched = false;
+	xn->nexthops_registered = false;
+	xn->fib_registered = false;
 }
 
 /*
@@ -165,9 +165,9 @@ static void xtun_follow_work(struct work_struct *work)
 	struct xtun_dev *tun;
 
 	if (list_empty(&xn->tunnels))
-		xtun_follow_unwatch(xn);
+		xtun_follow_unregister(xn);
 	else
-		xtun_follow_watch(xn);
+		xtun_follow_register(xn);
 
 	rtnl_lock();
 	list_for_each_entry(tun, &xn->tunnels, list) {
@@ -225,7 +225,7 @@ static void xtun_follow_forget(const struct xtun_net *xn,
 
 	rcu_read_lock();
 	list_for_each_entry_rcu(tun, &xn->tunnels, list) {
-		if (READ_ONCE(tun->watch) & XTUN_WATCH_PATH)
+		if (READ_ONCE(tun->track) & XTUN_TRACK_PATH)
 			xtun_peer_rerouted(tun, rcu_dereference(tun->conf)->p.family,
 					   prefix);
 	}
@@ -239,7 +239,7 @@ static int xtun_fib_event(struct notifier_block *nb, unsigned long event,
 	struct xtun_prefix prefix;
 
 	/* Routes that were there before are told of, too. */
-	if (READ_ONCE(xn->watching) && xtun_fib_prefix(event, info, &prefix))
+	if (READ_ONCE(xn->following) && xtun_fib_prefix(event, info, &prefix))
 		xtun_follow_forget(xn, &prefix);
 	xtun_follow_later(xn);
 	return NOTIFY_DONE;
@@ -270,7 +270,7 @@ static void xtun_follow_bound(struct xtun_net *xn, u32 index)
 	struct xtun_dev *tun;
 
 	hlist_for_each_entry_safe(tun, next,
-				  &xn->bound[index % XTUN_LINK_BUCKETS], bound)
+				  &xn->bound[index % XTUN_LOWER_BUCKETS], bound)
 		xtun_follow(tun);
 }
 
@@ -278,7 +278,7 @@ static void xtun_follow_all(struct xtun_net *xn)
 {
 	u32 index;
 
-	for (index = 0; index < XTUN_LINK_BUCKETS; index++)
+	for (index = 0; index < XTUN_LOWER_BUCKETS; index++)
 		xtun_follow_bound(xn, index);
 }
 
@@ -350,7 +350,7 @@ void xtun_follow_net_init(struct xtun_net *xn)
 	INIT_DELAYED_WORK(&xn->mtu_work, xtun_follow_work);
 	xn->fib_nb.notifier_call = xtun_fib_event;
 	xn->nexthop_nb.notifier_call = xtun_nexthop_event;
-	WRITE_ONCE(xn->watching, true);
+	WRITE_ONCE(xn->following, true);
 }
 
 /**
@@ -376,11 +376,11 @@ void xtun_follow_net_exit(struct xtun_net *xn)
 {
 	/* Events of devices come under RTNL. */
 	rtnl_lock();
-	WRITE_ONCE(xn->watching, false);
+	WRITE_ONCE(xn->following, false);
 	rtnl_unlock();
 	cancel_delayed_work_sync(&xn->mtu_work);
 
-	xtun_follow_unwatch(xn);
+	xtun_follow_unregister(xn);
 	/* An event of a route may have been on its way. */
 	cancel_delayed_work_sync(&xn->mtu_work);
 }

@@ -46,7 +46,7 @@ struct xtun_dev *xtun_find(struct net *net, const struct nlattr *index,
 		NL_SET_ERR_MSG(extack, "there is no such device");
 		return ERR_PTR(-ENODEV);
 	}
-	if (!xtun_is(dev)) {
+	if (!netif_is_xtun(dev)) {
 		NL_SET_ERR_MSG(extack, "the device is not of kind xtun");
 		return ERR_PTR(-EOPNOTSUPP);
 	}
@@ -79,10 +79,10 @@ static bool xtun_one_end(const struct xtun_conf *conf)
 }
 
 static int xtun_put_drop_last(struct sk_buff *skb, const struct xtun_dev *tun,
-			      unsigned int reason,
+			      unsigned int counter,
 			      const struct xtun_alive *alive)
 {
-	unsigned long when = xtun_drop_time(tun, reason);
+	unsigned long when = xtun_counted_last(tun, counter);
 
 	if (nla_put_u32(skb, XTUN_A_DROP_AGO, xtun_seconds(when, jiffies)))
 		return -EMSGSIZE;
@@ -91,17 +91,17 @@ static int xtun_put_drop_last(struct sk_buff *skb, const struct xtun_dev *tun,
 }
 
 static int xtun_put_drop(struct sk_buff *skb, const struct xtun_dev *tun,
-			 unsigned int reason, const struct xtun_alive *alive)
+			 unsigned int counter, const struct xtun_alive *alive)
 {
 	struct nlattr *nest = nla_nest_start(skb, XTUN_A_STATS_DROP);
-	u64 packets = xtun_drops(tun, reason);
+	u64 packets = xtun_counted(tun, counter);
 
 	if (!nest ||
-	    nla_put_string(skb, XTUN_A_DROP_NAME, xtun_reason_name(reason)) ||
+	    nla_put_string(skb, XTUN_A_DROP_NAME, xtun_counter_name(counter)) ||
 	    nla_put_u64_64bit(skb, XTUN_A_DROP_PACKETS, packets,
 			      XTUN_A_DROP_PAD))
 		return -EMSGSIZE;
-	if (packets && xtun_put_drop_last(skb, tun, reason, alive))
+	if (packets && xtun_put_drop_last(skb, tun, counter, alive))
 		return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
@@ -130,15 +130,15 @@ static int xtun_put_stats(struct sk_buff *skb, const struct xtun_dev *tun,
 	bool one_end = xtun_one_end(rtnl_dereference(tun->conf));
 	struct xtun_alive alive = xtun_alive(tun);
 	struct nlattr *nest;
-	unsigned int reason;
+	unsigned int counter;
 
 	if (xtun_put_id(skb, tun))
 		return -EMSGSIZE;
 	nest = nla_nest_start(skb, XTUN_A_TUNNEL_STATS);
 	if (!nest || xtun_put_traffic(skb, tun))
 		return -EMSGSIZE;
-	for (reason = 1; reason < XTUN_REASONS; reason++) {
-		if (xtun_put_drop(skb, tun, reason, one_end ? &alive : NULL))
+	for (counter = 1; counter < XTUN_COUNTERS; counter++) {
+		if (xtun_put_drop(skb, tun, counter, one_end ? &alive : NULL))
 			return -EMSGSIZE;
 	}
 	nla_nest_end(skb, nest);
@@ -149,7 +149,7 @@ static size_t xtun_stats_size(const struct xtun_dev *tun)
 {
 	return nla_total_size(IFNAMSIZ) + nla_total_size(sizeof(u32)) +
 	       nla_total_size(0) + 4 * nla_total_size_64bit(sizeof(u64)) +
-	       XTUN_REASONS * (nla_total_size(0) +
+	       XTUN_COUNTERS * (nla_total_size(0) +
 			       nla_total_size(ETH_GSTRING_LEN) +
 			       nla_total_size_64bit(sizeof(u64)) +
 			       2 * nla_total_size(sizeof(u32)));
@@ -291,7 +291,7 @@ static int xtun_dump(struct sk_buff *skb, struct netlink_callback *cb,
 	cb->seq = net->dev_base_seq;
 	for (dev = xtun_dump_resume(net, dump); dev;
 	     dev = xtun_dump_pass(dump, dev)) {
-		if (!xtun_is(dev))
+		if (!netif_is_xtun(dev))
 			continue;
 		at = skb->len;
 		err = xtun_put_message(skb, netdev_priv(dev), &head,
@@ -450,7 +450,7 @@ static int xtun_device_event(struct notifier_block *nb, unsigned long event,
 {
 	struct net_device *dev = netdev_notifier_info_to_dev(info);
 
-	if (!xtun_is(dev))
+	if (!netif_is_xtun(dev))
 		return NOTIFY_DONE;
 
 	switch (event) {

@@ -51,7 +51,7 @@ static inline u32 xtun_seconds(unsigned long from, unsigned long to)
 }
 
 /**
- * struct xtun_known - all that is known of the path to a peer
+ * struct xtun_path_info - all that is known of the path to a peer
  * @conf: configuration that the route was looked up with
  * @peer: what errors have told; zero but for addr where there were none
  * @alive: the last packets from and to it, as far as they are known
@@ -59,7 +59,7 @@ static inline u32 xtun_seconds(unsigned long from, unsigned long to)
  * @err: or why there is none, a negative error
  * @sight: enum xtun_sight, of those who will read it
  */
-struct xtun_known {
+struct xtun_path_info {
 	const struct xtun_conf *conf;
 	struct xtun_peer peer;
 	struct xtun_alive alive;
@@ -70,9 +70,9 @@ struct xtun_known {
 
 int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
 		  const void *about);
-void xtun_know_rest(struct xtun_known *known);
-void xtun_know(struct xtun_dev *tun, const struct xtun_conf *conf,
-	       const union nf_inet_addr *addr, struct xtun_known *known);
+void xtun_path_complete(struct xtun_path_info *known);
+void xtun_path_gather(struct xtun_dev *tun, const struct xtun_conf *conf,
+		      const union nf_inet_addr *addr, struct xtun_path_info *known);
 struct xtun_dev *xtun_find(struct net *net, const struct nlattr *index,
 			   const struct nlattr *name,
 			   struct netlink_ext_ack *extack);

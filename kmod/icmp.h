@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * An ICMP error on its way back: what icmp.c, which believes it or not, and inner.c,
+ * An ICMP error on its way back: what icmp_rcv.c, which believes it or not, and icmp_inner.c,
  * which finds the inner packet that it is about, share.
  */
 #ifndef _XTUN_ICMP_H
@@ -18,7 +18,7 @@
 #define XTUN_ATTACK		16
 
 /**
- * struct xtun_back - an ICMP error on its way back
+ * struct xtun_icmp_err - an ICMP error on its way back
  * @skb: the error, its data at the quoted outer header
  * @icmp: its header
  * @match: tunnel's addresses, as the quote has them
@@ -27,13 +27,13 @@
  * @h: the quoted encapsulation header
  * @whole: it was all there
  * @from: who sent the error
- * @kind: what it says
- * @doubted: it could be about a packet of a tunnel that has the port, and is not
+ * @class: what it says
+ * @rejected: it could be about a packet of a tunnel that has the port, and is not
  *	believed
- * @remembered: the inner packet comes from the memory, not from the quote
+ * @remembered: the inner packet comes from the cache, not from the quote
  * @cx: the inner packet; its skb is NULL when nothing is known of it
  */
-struct xtun_back {
+struct xtun_icmp_err {
 	struct sk_buff *skb;
 	const struct xtun_icmp *icmp;
 	struct xtun_match match;
@@ -42,19 +42,19 @@ struct xtun_back {
 	struct xtun_hdr h;
 	bool whole;
 	union nf_inet_addr from;
-	enum xtun_kind kind;
-	bool doubted;
+	enum xtun_icmp_class class;
+	bool rejected;
 	bool remembered;
 	struct xtun_cx cx;
 };
 
-unsigned int xtun_back_segs(const struct xtun_back *b,
-			    const struct xtun_dev *tun);
-unsigned int xtun_back_recall(struct xtun_back *b, const struct xtun_conf *conf,
-			      void *data, unsigned int size);
-bool xtun_back_from_quote(struct xtun_back *b);
-bool xtun_back_from_memory(struct xtun_back *b);
-bool xtun_back_recalled(struct xtun_back *b);
+unsigned int xtun_err_segs(const struct xtun_icmp_err *e,
+			   const struct xtun_dev *tun);
+unsigned int xtun_err_recall(struct xtun_icmp_err *e, const struct xtun_conf *conf,
+			     void *data, unsigned int size);
+bool xtun_err_from_quote(struct xtun_icmp_err *e);
+bool xtun_err_from_cache(struct xtun_icmp_err *e);
+bool xtun_err_recalled(struct xtun_icmp_err *e);
 
 /**
  * xtun_under_attack() - have there been many errors lately that were not believed?
@@ -65,8 +65,8 @@ bool xtun_back_recalled(struct xtun_back *b);
  */
 static inline bool xtun_under_attack(const struct xtun_dev *tun)
 {
-	return READ_ONCE(tun->doubts) >= XTUN_ATTACK &&
-	       time_before(jiffies, READ_ONCE(tun->doubts_time) + HZ);
+	return READ_ONCE(tun->rejects) >= XTUN_ATTACK &&
+	       time_before(jiffies, READ_ONCE(tun->rejects_time) + HZ);
 }
 
 #endif /* _XTUN_ICMP_H */

@@ -23,7 +23,7 @@
 unsigned int xtun_net_id __read_mostly;
 
 /* Bits of a shape. A lower number is more specific. */
-#define XTUN_ANY_LINK		BIT(0)
+#define XTUN_ANY_LOWER		BIT(0)
 #define XTUN_ANY_LOCAL		BIT(1)
 #define XTUN_ANY_REMOTE		BIT(2)
 #define XTUN_SHAPES		8
@@ -54,8 +54,8 @@ static unsigned int xtun_shape(const struct xtun_match *match)
 {
 	unsigned int shape = 0;
 
-	if (!match->link)
-		shape |= XTUN_ANY_LINK;
+	if (!match->lower)
+		shape |= XTUN_ANY_LOWER;
 	if (!memcmp(&match->local, &xtun_any, sizeof(xtun_any)))
 		shape |= XTUN_ANY_LOCAL;
 	if (!memcmp(&match->remote, &xtun_any, sizeof(xtun_any)))
@@ -86,7 +86,7 @@ static void xtun_shape_put(const struct xtun_match *match)
 /* Leaves in @match what is looked up in the table of ends. */
 static void xtun_ends_match(struct xtun_match *match, enum xtun_by by)
 {
-	match->link = 0;
+	match->lower = 0;
 	switch (by) {
 	case XTUN_BY_ENDS:
 		match->key = 0;
@@ -294,16 +294,16 @@ static struct xtun_conf *xtun_lookup_one(const struct xtun_match *match)
 }
 
 /* A packet from a port of a VRF has two links: the VRF's device and the port. */
-static struct xtun_conf *xtun_lookup_links(struct xtun_match *match,
-					   const struct sk_buff *skb)
+static struct xtun_conf *xtun_lookup_lowers(struct xtun_match *match,
+					    const struct sk_buff *skb)
 {
 	int port = xtun_outer_port(skb, match->family);
 	struct xtun_conf *conf;
 
-	match->link = skb->dev->ifindex;
+	match->lower = skb->dev->ifindex;
 	conf = xtun_lookup_one(match);
 	if (!conf && port) {
-		match->link = port;
+		match->lower = port;
 		conf = xtun_lookup_one(match);
 	}
 	return conf;
@@ -320,11 +320,11 @@ static struct xtun_conf *xtun_lookup_shapes(const struct xtun_match *match,
 	for_each_set_bit(shape, &shapes, XTUN_SHAPES) {
 		m.local = shape & XTUN_ANY_LOCAL ? xtun_any : match->local;
 		m.remote = shape & XTUN_ANY_REMOTE ? xtun_any : match->remote;
-		if (shape & XTUN_ANY_LINK) {
-			m.link = 0;
+		if (shape & XTUN_ANY_LOWER) {
+			m.lower = 0;
 			conf = xtun_lookup_one(&m);
 		} else {
-			conf = xtun_lookup_links(&m, skb);
+			conf = xtun_lookup_lowers(&m, skb);
 		}
 		if (conf)
 			return conf;
@@ -336,7 +336,7 @@ static struct xtun_conf *xtun_lookup_shapes(const struct xtun_match *match,
  * xtun_lookup() - find the tunnel of a received packet
  * @match: net, addresses, wire and family filled in; the rest is scratch
  * @h: its encapsulation header
- * @skb: the packet, for the link that it came from
+ * @skb: the packet, for the device that it came from
  *
  * Context: RCU.
  * Return: the configuration of a device that is up, or NULL.
@@ -382,11 +382,11 @@ static struct rhlist_head *xtun_ends_list(const struct xtun_match *match,
 }
 
 /*
- * The first tunnel in the table of ends under @match of which @is is true, in so
+ * The first tunnel in the table of ends under @match of which @matches is true, in so
  * many of the shapes.
  */
 static struct xtun_conf *xtun_ends_find(const struct xtun_match *match,
-					unsigned int shapes, xtun_is_fn is,
+					unsigned int shapes, xtun_match_fn matches,
 					void *data)
 {
 	struct rhlist_head *list, *pos;
@@ -397,7 +397,7 @@ static struct xtun_conf *xtun_ends_find(const struct xtun_match *match,
 		list = xtun_ends_list(match, xtun_ends_shapes[i]);
 		rhl_for_each_entry_rcu(ends, pos, list, node) {
 			if (ends->conf->tun->dev->flags & IFF_UP &&
-			    (!is || is(ends->conf, data)))
+			    (!matches || matches(ends->conf, data)))
 				return ends->conf;
 			if (++n == XTUN_ENDS_BOUND)
 				return NULL;
@@ -478,40 +478,40 @@ bool xtun_lookup_sends(const struct xtun_conf *conf, const struct xtun_hdr *h)
  * @match: net, the tunnel's own addresses, wire and family filled in; the rest
  *	is scratch
  * @h: the quoted encapsulation header, its key read
- * @skb: the error, for the link that it came from
- * @is: asked about each tunnel that sends such headers, whether it was it; NULL
+ * @skb: the error, for the device that it came from
+ * @matches: asked about each tunnel that sends such headers, whether it was it; NULL
  *	for the first
- * @data: for @is
+ * @data: for @matches
  *
  * Context: RCU.
  * Return: the configuration of a device that is up, or NULL.
  */
 struct xtun_conf *xtun_lookup_sent(struct xtun_match *match,
 				   const struct xtun_hdr *h,
-				   const struct sk_buff *skb, xtun_is_fn is,
+				   const struct sk_buff *skb, xtun_match_fn matches,
 				   void *data)
 {
 	struct xtun_conf *conf;
 
 	/* Most tunnels have one key for both directions. */
 	conf = xtun_lookup(match, h, skb);
-	if (conf && xtun_lookup_sends(conf, h) && (!is || is(conf, data)))
+	if (conf && xtun_lookup_sends(conf, h) && (!matches || matches(conf, data)))
 		return conf;
-	return xtun_lookup_sender(match, h, is, data);
+	return xtun_lookup_sender(match, h, matches, data);
 }
 
 /**
  * xtun_lookup_sender() - find a tunnel that sends packets with such a header
  * @match: net, the tunnel's own addresses, wire and family filled in
  * @h: the encapsulation's header, its key read
- * @is: as for xtun_lookup_sent()
- * @data: for @is
+ * @matches: as for xtun_lookup_sent()
+ * @data: for @matches
  *
  * Context: RCU.
  * Return: the configuration of a device that is up, or NULL.
  */
 struct xtun_conf *xtun_lookup_sender(const struct xtun_match *match,
-				     const struct xtun_hdr *h, xtun_is_fn is,
+				     const struct xtun_hdr *h, xtun_match_fn matches,
 				     void *data)
 {
 	struct xtun_match m = *match;
@@ -523,7 +523,7 @@ struct xtun_conf *xtun_lookup_sender(const struct xtun_match *match,
 	for (i = 0; i < h->n_ids; i++) {
 		m.keying = h->ids[i].keying;
 		m.key = h->ids[i].key;
-		conf = xtun_ends_find(&m, ARRAY_SIZE(xtun_ends_shapes), is,
+		conf = xtun_ends_find(&m, ARRAY_SIZE(xtun_ends_shapes), matches,
 				      data);
 		if (conf)
 			return conf;
@@ -534,7 +534,7 @@ struct xtun_conf *xtun_lookup_sender(const struct xtun_match *match,
 /* A header that is cut off before the key, and who can tell the rest. */
 struct xtun_cut {
 	const struct xtun_hdr *h;
-	xtun_is_fn sent;
+	xtun_match_fn sent;
 	void *data;
 };
 
@@ -560,7 +560,7 @@ static bool xtun_sends_cut(const struct xtun_conf *conf, void *data)
  * Return: the configuration of a device that is up, or NULL.
  */
 struct xtun_conf *xtun_lookup_cut(const struct xtun_match *match,
-				  const struct xtun_hdr *h, xtun_is_fn sent,
+				  const struct xtun_hdr *h, xtun_match_fn sent,
 				  void *data)
 {
 	struct xtun_cut cut = { .h = h, .sent = sent, .data = data };

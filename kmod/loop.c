@@ -45,12 +45,12 @@ static const struct xtun_wire *xtun_level_read(struct sk_buff *skb, u8 family,
 }
 
 /* Reads on in a header of which only the tunnel that sent it tells the rest. */
-static bool xtun_loop_rest(const struct xtun_match *match, struct sk_buff *skb,
-			   unsigned int at, struct xtun_hdr *h)
+static bool xtun_loop_parse_conf(const struct xtun_match *match, struct sk_buff *skb,
+				 unsigned int at, struct xtun_hdr *h)
 {
 	const struct xtun_conf *sender = xtun_lookup_sender(match, h, NULL, NULL);
 
-	return sender && !xtun_wire_rest(sender, skb, at, skb->len - at, true,
+	return sender && !xtun_wire_parse_conf(sender, skb, at, skb->len - at, true,
 					 h);
 }
 
@@ -79,7 +79,7 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 	       nf_inet_addr_cmp(&match.local, &cx->saddr) &&
 	       nf_inet_addr_cmp(&match.remote, &cx->daddr) &&
 	       xtun_lookup_sends(conf, &h);
-	if (wire->rest && !xtun_loop_rest(&match, skb, at, &h))
+	if (wire->parse_conf && !xtun_loop_parse_conf(&match, skb, at, &h))
 		return 0;
 	at += h.len + (h.payload == XTUN_PAYLOAD_ETH ? ETH_HLEN : 0);
 	return pskb_may_pull(skb, at) ? at : 0;
@@ -154,9 +154,9 @@ static const struct xtun_conf *xtun_nested_in(struct net *net,
 		skb->dev = l3mdev_master_dev_rcu(skb->dev);
 		conf = skb->dev ? xtun_lookup(&match, &h, skb) : NULL;
 	}
-	if (!conf || (wire->rest &&
-		      xtun_wire_rest(conf, skb, quote.at, skb->len - quote.at,
-				     false, &h)))
+	if (!conf || (wire->parse_conf &&
+		      xtun_wire_parse_conf(conf, skb, quote.at, skb->len - quote.at,
+					   false, &h)))
 		return NULL;
 	*at = quote.at + h.len;
 	*proto = h.proto;

@@ -71,7 +71,7 @@ static void __net_exit xtun_net_exit_batch(struct list_head *nets)
 	/* Configurations that were replaced hold routes of these netns. */
 	rcu_barrier();
 	list_for_each_entry(net, nets, exit_list)
-		xtun_memory_free(xtun_net(net));
+		xtun_sent_cache_free(xtun_net(net));
 }
 
 static struct pernet_operations xtun_net_ops = {

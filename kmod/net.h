@@ -14,10 +14,10 @@
 
 struct xtun_cx;
 struct xtun_dev;
-struct xtun_memory;
+struct xtun_sent_cache;
 
 #define XTUN_PORT_BUCKETS	16
-#define XTUN_LINK_BUCKETS	64
+#define XTUN_LOWER_BUCKETS	64
 
 /**
  * struct xtun_event_rate - how many errors listeners of a netns are told
@@ -47,11 +47,11 @@ struct xtun_event_rate {
  * @used: it has, or had, a tunnel, under RTNL
  * @fib_nb: watches routes
  * @nexthop_nb: watches nexthop objects
- * @fib_watched: @fib_nb is registered; of @mtu_work
- * @nexthops_watched: @nexthop_nb is registered; of @mtu_work
+ * @fib_registered: @fib_nb is registered; of @mtu_work
+ * @nexthops_registered: @nexthop_nb is registered; of @mtu_work
  * @mtu_work: adapts the devices' MTU
- * @watching: work may be queued, under RTNL
- * @memory: of inner packets that were sent, or NULL while no tunnel wants it;
+ * @following: work may be queued, under RTNL
+ * @sent_cache: of inner packets that were sent, or NULL while no tunnel wants it;
  *	it stays as long as the netns
  * @event_rate: of tunnels whose device it has, underlay or not
  * @hosts: to which errors are sent in it
@@ -61,7 +61,7 @@ struct xtun_event_rate {
 struct xtun_net {
 	struct net *net;
 	struct list_head tunnels;
-	struct hlist_head bound[XTUN_LINK_BUCKETS];
+	struct hlist_head bound[XTUN_LOWER_BUCKETS];
 	u8 shapes[XTUN_KEYINGS];
 	unsigned int shape_users[XTUN_KEYINGS][8];
 	unsigned int hooks[2];
@@ -70,11 +70,11 @@ struct xtun_net {
 	bool used;
 	struct notifier_block fib_nb;
 	struct notifier_block nexthop_nb;
-	bool fib_watched;
-	bool nexthops_watched;
+	bool fib_registered;
+	bool nexthops_registered;
 	struct delayed_work mtu_work;
-	bool watching;
-	struct xtun_memory __rcu *memory;
+	bool following;
+	struct xtun_sent_cache __rcu *sent_cache;
 	struct xtun_event_rate event_rate;
 	struct xtun_hosts hosts;
 	bool vrfs;
@@ -88,14 +88,14 @@ static inline struct xtun_net *xtun_net(const struct net *net)
 	return net_generic(net, xtun_net_id);
 }
 
-/* memory.c */
-int xtun_memory_get(struct xtun_net *xn);
-void xtun_memory_free(struct xtun_net *xn);
-void xtun_memory_note(const struct xtun_cx *cx);
-unsigned int xtun_memory_find(const struct xtun_conf *conf,
-			      const union nf_inet_addr *peer, u32 ident,
-			      unsigned int segs, void *data, unsigned int size);
-void xtun_memory_arm(struct xtun_dev *tun);
+/* sent_cache.c */
+int xtun_sent_cache_get(struct xtun_net *xn);
+void xtun_sent_cache_free(struct xtun_net *xn);
+void xtun_sent_cache_add(const struct xtun_cx *cx);
+unsigned int xtun_sent_cache_find(const struct xtun_conf *conf,
+				  const union nf_inet_addr *peer, u32 ident,
+				  unsigned int segs, void *data, unsigned int size);
+void xtun_sent_cache_arm(struct xtun_dev *tun);
 
 /* follow.c */
 int xtun_follow_init(void);

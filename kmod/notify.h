@@ -24,7 +24,7 @@ u8 xtun_sight_of_listeners(const struct xtun_dev *tun);
 u8 xtun_sight_of(const struct xtun_dev *tun, const struct sk_buff *request);
 
 /**
- * struct xtun_told - an ICMP error that was believed, for those who watch
+ * struct xtun_error_event - an ICMP error that was believed, for those who watch
  * @peer: end that it is about
  * @from: who sent it
  * @family: of both, the underlay's
@@ -36,14 +36,14 @@ u8 xtun_sight_of(const struct xtun_dev *tun, const struct sk_buff *request);
  *	NULL
  * @proto: ethertype of @inner, or 0
  */
-struct xtun_told {
+struct xtun_error_event {
 	const union nf_inet_addr *peer;
 	const union nf_inet_addr *from;
 	u8 family;
 	u8 type;
 	u8 code;
 	u32 mtu;
-	enum xtun_reason outcome;
+	enum xtun_counter outcome;
 	const struct sk_buff *inner;
 	__be16 proto;
 };
@@ -63,6 +63,6 @@ void xtun_notify_path(const struct xtun_conf *conf,
 
 /* event.c */
 void xtun_notify_error(const struct xtun_dev *tun,
-		       const struct xtun_told *told);
+		       const struct xtun_error_event *event);
 
 #endif /* _XTUN_NOTIFY_H */

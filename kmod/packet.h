@@ -18,21 +18,21 @@ struct xtun_dev;
 #define XTUN_VLAN_TAGS_MAX	2
 
 /* What an ICMP error says, whatever its family. */
-enum xtun_kind {
-	XTUN_KIND_NONE,
-	XTUN_KIND_NETWORK,
-	XTUN_KIND_HOST,
-	XTUN_KIND_PROHIBITED_NET,
-	XTUN_KIND_PROHIBITED_HOST,
-	XTUN_KIND_PROHIBITED,
-	XTUN_KIND_TIME,
-	XTUN_KIND_TOO_BIG,
-	XTUN_KIND_REDIRECT,
+enum xtun_icmp_class {
+	XTUN_CLASS_NONE,
+	XTUN_CLASS_NETWORK,
+	XTUN_CLASS_HOST,
+	XTUN_CLASS_PROHIBITED_NET,
+	XTUN_CLASS_PROHIBITED_HOST,
+	XTUN_CLASS_PROHIBITED,
+	XTUN_CLASS_TIME,
+	XTUN_CLASS_TOO_BIG,
+	XTUN_CLASS_REDIRECT,
 	/* Not for senders. */
-	XTUN_KIND_REASSEMBLY,
-	XTUN_KIND_SOURCE_QUENCH,
-	XTUN_KIND_SOURCE_ROUTE,
-	XTUN_KIND_OTHER,
+	XTUN_CLASS_REASSEMBLY,
+	XTUN_CLASS_SOURCE_QUENCH,
+	XTUN_CLASS_SOURCE_ROUTE,
+	XTUN_CLASS_OTHER,
 };
 
 /**
@@ -84,7 +84,7 @@ struct xtun_tag {
  * @ident: by which an error about the packet finds it: the IPv4 identification
  *	or the flow label in host order, with %XTUN_IDENT_VALID and, where due,
  *	%XTUN_IDENT_UNIQUE and %XTUN_IDENT_STRAY; or 0
- * @kind: with a route that is none, what the sender is told
+ * @class: with a route that is none, what the sender is told
  * @df_out: DF of the outer IPv4 header
  * @flowlabel: of the outer IPv6 header
  * @echo_id: identifier of the request that it replies to, in network order
@@ -113,7 +113,7 @@ struct xtun_cx {
 	bool outer_frag;
 	struct xtun_tag tag;
 	u32 ident;
-	u8 kind;
+	u8 class;
 	__be16 df_out;
 	__be32 flowlabel;
 	__be16 echo_id;
@@ -154,41 +154,41 @@ struct xtun_icmp {
 
 /* What others may make of an ICMP error that we have seen. */
 enum xtun_verdict {
-	XTUN_ERR_OTHERS,
-	XTUN_ERR_OURS,
+	XTUN_VERDICT_OTHERS,
+	XTUN_VERDICT_OURS,
 	/* It is about a packet of ours, and must not be believed. */
-	XTUN_ERR_FALSE,
+	XTUN_VERDICT_FALSE,
 };
 
 /* xmit.c */
-enum xtun_reason xtun_classify(struct xtun_cx *cx);
+enum xtun_drop_reason xtun_classify(struct xtun_cx *cx);
 netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev);
 void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf);
 
 /* rcv.c */
 struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 				u8 family, u8 ipproto, unsigned int offset,
-				struct xtun_hdr *h, enum xtun_reason *reason);
+				struct xtun_hdr *h, enum xtun_drop_reason *reason);
 void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
-	      struct xtun_hdr *h, enum xtun_reason reason);
+	      struct xtun_hdr *h, enum xtun_drop_reason reason);
 
-/* icmp.c */
+/* icmp_rcv.c */
 void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr);
-enum xtun_verdict xtun_err(struct sk_buff *skb, enum xtun_input input, u8 family,
-			   const struct xtun_icmp *icmp);
-void xtun_err_unknown_key(const struct sk_buff *skb, struct xtun_match *match,
-			  const struct xtun_hdr *h);
+enum xtun_verdict xtun_icmp_rcv(struct sk_buff *skb, enum xtun_input input, u8 family,
+				const struct xtun_icmp *icmp);
+void xtun_icmp_rcv_unknown_key(const struct sk_buff *skb, struct xtun_match *match,
+			       const struct xtun_hdr *h);
 
-/* tell.c */
-enum xtun_kind xtun_told_kind(const struct xtun_conf *conf,
-			      enum xtun_kind kind);
-bool xtun_tell_allowed(struct net_device *dev, u8 family,
+/* icmp_send.c */
+enum xtun_icmp_class xtun_icmp_class_told(const struct xtun_conf *conf,
+					  enum xtun_icmp_class class);
+bool xtun_icmp_allowed(struct net_device *dev, u8 family,
 		       union nf_inet_addr to);
-bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu);
-void xtun_tell_kept(const struct xtun_cx *cx, const void *data,
-		    unsigned int len, enum xtun_kind kind);
-int xtun_drop_told(const struct xtun_cx *cx, enum xtun_reason reason,
-		   enum xtun_kind kind);
+bool xtun_icmp_send(const struct xtun_cx *cx, enum xtun_icmp_class class, u32 mtu);
+void xtun_icmp_send_kept(const struct xtun_cx *cx, const void *data,
+			 unsigned int len, enum xtun_icmp_class class);
+int xtun_drop_icmp(const struct xtun_cx *cx, enum xtun_drop_reason reason,
+		   enum xtun_icmp_class class);
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu);
 int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
 

@@ -12,12 +12,12 @@
 #include "route.h"
 
 static const u32 xtun_answers[] = {
-	[XTUN_KIND_NETWORK] = XTUN_ANSWER_NETWORK,
-	[XTUN_KIND_HOST] = XTUN_ANSWER_HOST,
-	[XTUN_KIND_PROHIBITED_NET] = XTUN_ANSWER_PROHIBITED_NET,
-	[XTUN_KIND_PROHIBITED_HOST] = XTUN_ANSWER_PROHIBITED_HOST,
-	[XTUN_KIND_PROHIBITED] = XTUN_ANSWER_PROHIBITED,
-	[XTUN_KIND_TIME] = XTUN_ANSWER_TIME,
+	[XTUN_CLASS_NETWORK] = XTUN_ANSWER_NETWORK,
+	[XTUN_CLASS_HOST] = XTUN_ANSWER_HOST,
+	[XTUN_CLASS_PROHIBITED_NET] = XTUN_ANSWER_PROHIBITED_NET,
+	[XTUN_CLASS_PROHIBITED_HOST] = XTUN_ANSWER_PROHIBITED_HOST,
+	[XTUN_CLASS_PROHIBITED] = XTUN_ANSWER_PROHIBITED,
+	[XTUN_CLASS_TIME] = XTUN_ANSWER_TIME,
 };
 
 /* Netns ids are not given out here: a listener is told in atomic context. */
@@ -35,20 +35,20 @@ static int xtun_put_armed(struct sk_buff *skb, const struct xtun_dev *tun)
 {
 	unsigned long until = READ_ONCE(tun->armed_until), now = jiffies;
 
-	if (!(READ_ONCE(tun->watch) & XTUN_WATCH_ARMED) ||
+	if (!(READ_ONCE(tun->track) & XTUN_TRACK_ARMED) ||
 	    time_after(now, until))
 		return 0;
 	return nla_put_u32(skb, XTUN_A_TUNNEL_ARMED_FOR,
 			   xtun_seconds(now, until));
 }
 
-static bool xtun_sees_underlay(const struct xtun_known *known)
+static bool xtun_sees_underlay(const struct xtun_path_info *known)
 {
 	return known->sight & XTUN_SEES_UNDERLAY;
 }
 
 /* Which way outer packets go is the underlay's affair, whether they can is not. */
-static int xtun_put_route(struct sk_buff *skb, const struct xtun_known *known)
+static int xtun_put_route(struct sk_buff *skb, const struct xtun_path_info *known)
 {
 	const struct xtun_path *path = &known->path;
 
@@ -71,7 +71,7 @@ static int xtun_put_route(struct sk_buff *skb, const struct xtun_known *known)
 			     known->conf->p.family);
 }
 
-static int xtun_put_mtus(struct sk_buff *skb, const struct xtun_known *known)
+static int xtun_put_mtus(struct sk_buff *skb, const struct xtun_path_info *known)
 {
 	const struct xtun_path *path = &known->path;
 	u32 overhead = known->conf->overhead;
@@ -88,7 +88,7 @@ static int xtun_put_mtus(struct sk_buff *skb, const struct xtun_known *known)
 }
 
 /* A router of the underlay has told something. */
-static int xtun_put_from(struct sk_buff *skb, const struct xtun_known *known,
+static int xtun_put_from(struct sk_buff *skb, const struct xtun_path_info *known,
 			 int attr, const union nf_inet_addr *from)
 {
 	if (!xtun_sees_underlay(known))
@@ -96,7 +96,7 @@ static int xtun_put_from(struct sk_buff *skb, const struct xtun_known *known,
 	return xtun_put_addr(skb, attr, from, known->conf->p.family);
 }
 
-static int xtun_put_learned(struct sk_buff *skb, const struct xtun_known *known)
+static int xtun_put_learned(struct sk_buff *skb, const struct xtun_path_info *known)
 {
 	const struct xtun_peer *peer = &known->peer;
 
@@ -111,7 +111,7 @@ static int xtun_put_learned(struct sk_buff *skb, const struct xtun_known *known)
 	return 0;
 }
 
-static int xtun_put_errors(struct sk_buff *skb, const struct xtun_known *known)
+static int xtun_put_errors(struct sk_buff *skb, const struct xtun_path_info *known)
 {
 	const struct xtun_peer *peer = &known->peer;
 
@@ -137,7 +137,7 @@ static int xtun_put_ago(struct sk_buff *skb, int attr, unsigned long when)
 }
 
 /* Of one of many peers it is known only whether there were packets since. */
-static int xtun_put_alive(struct sk_buff *skb, const struct xtun_known *known)
+static int xtun_put_alive(struct sk_buff *skb, const struct xtun_path_info *known)
 {
 	if (!xtun_has_remote(known->conf))
 		return 0;
@@ -147,15 +147,15 @@ static int xtun_put_alive(struct sk_buff *skb, const struct xtun_known *known)
 	return 0;
 }
 
-static int xtun_put_soft(struct sk_buff *skb, const struct xtun_known *known)
+static int xtun_put_soft(struct sk_buff *skb, const struct xtun_path_info *known)
 {
 	unsigned long now = jiffies, until = known->peer.soft_until;
-	enum xtun_kind kind = xtun_told_kind(known->conf, known->peer.soft);
+	enum xtun_icmp_class class = xtun_icmp_class_told(known->conf, known->peer.soft);
 
-	if (kind >= ARRAY_SIZE(xtun_answers) || !xtun_answers[kind] ||
+	if (class >= ARRAY_SIZE(xtun_answers) || !xtun_answers[class] ||
 	    time_after(now, until))
 		return 0;
-	if (nla_put_u32(skb, XTUN_A_PATH_ANSWER, xtun_answers[kind]) ||
+	if (nla_put_u32(skb, XTUN_A_PATH_ANSWER, xtun_answers[class]) ||
 	    nla_put_u32(skb, XTUN_A_PATH_ANSWER_FOR, xtun_seconds(now, until)))
 		return -EMSGSIZE;
 	return 0;
@@ -165,7 +165,7 @@ static int xtun_put_soft(struct sk_buff *skb, const struct xtun_known *known)
  * xtun_put_path() - write what is known of the path to a peer
  * @skb: message to append to
  * @tun: the tunnel
- * @about: struct xtun_known
+ * @about: struct xtun_path_info
  *
  * Context: RTNL or RCU.
  * Return: 0 or -EMSGSIZE.
@@ -173,7 +173,7 @@ static int xtun_put_soft(struct sk_buff *skb, const struct xtun_known *known)
 int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
 		  const void *about)
 {
-	const struct xtun_known *known = about;
+	const struct xtun_path_info *known = about;
 	u8 family = known->conf->p.family;
 	struct nlattr *nest;
 
@@ -192,12 +192,12 @@ int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
 }
 
 /**
- * xtun_know_rest() - find out what is known of a peer besides what errors have told
+ * xtun_path_complete() - find out what is known of a peer besides what errors have told
  * @known: has the configuration and the peer; gets the rest
  *
  * Context: RTNL or RCU.
  */
-void xtun_know_rest(struct xtun_known *known)
+void xtun_path_complete(struct xtun_path_info *known)
 {
 	known->alive = xtun_has_remote(known->conf) ?
 		       xtun_alive(known->conf->tun) : known->peer.alive;
@@ -207,7 +207,7 @@ void xtun_know_rest(struct xtun_known *known)
 }
 
 /**
- * xtun_know() - find out all that is known of the path to a peer
+ * xtun_path_gather() - find out all that is known of the path to a peer
  * @tun: the tunnel
  * @conf: its configuration, configured
  * @addr: the peer
@@ -215,15 +215,15 @@ void xtun_know_rest(struct xtun_known *known)
  *
  * Context: RTNL or RCU.
  */
-void xtun_know(struct xtun_dev *tun, const struct xtun_conf *conf,
-	       const union nf_inet_addr *addr, struct xtun_known *known)
+void xtun_path_gather(struct xtun_dev *tun, const struct xtun_conf *conf,
+		      const union nf_inet_addr *addr, struct xtun_path_info *known)
 {
 	known->conf = conf;
 	if (!xtun_peer_copy(tun, addr, &known->peer)) {
 		memset(&known->peer, 0, sizeof(known->peer));
 		known->peer.addr = *addr;
 	}
-	xtun_know_rest(known);
+	xtun_path_complete(known);
 }
 
 /**
@@ -257,11 +257,11 @@ void xtun_notify_path(const struct xtun_conf *conf,
 		      const union nf_inet_addr *peer, u32 before)
 {
 	struct xtun_dev *tun = conf->tun;
-	struct xtun_known known;
+	struct xtun_path_info known;
 
 	if (!before)
 		return;
-	xtun_know(tun, conf, peer, &known);
+	xtun_path_gather(tun, conf, peer, &known);
 	known.sight = xtun_sight_of_listeners(tun);
 	if (known.path.mtu && known.path.mtu < before)
 		xtun_multicast(tun, NLMSG_DEFAULT_SIZE, XTUN_CMD_PATH_NTF,

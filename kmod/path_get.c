@@ -71,7 +71,7 @@ static int xtun_path_asked(struct sk_buff *request, const struct nlattr *attr,
 int xtun_nl_path_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	const struct xtun_conf *conf;
-	struct xtun_known known;
+	struct xtun_path_info known;
 	union nf_inet_addr addr;
 	struct xtun_dev *tun;
 	int err;
@@ -85,7 +85,7 @@ int xtun_nl_path_get_doit(struct sk_buff *skb, struct genl_info *info)
 				      conf, &addr, info->extack);
 	}
 	if (!err) {
-		xtun_know(tun, conf, &addr, &known);
+		xtun_path_gather(tun, conf, &addr, &known);
 		known.sight = xtun_sight_of(tun, skb);
 		err = xtun_answer_one(info, tun, NLMSG_DEFAULT_SIZE,
 				      XTUN_CMD_PATH_GET, xtun_put_path, &known);
@@ -96,7 +96,7 @@ int xtun_nl_path_get_doit(struct sk_buff *skb, struct genl_info *info)
 
 static int xtun_path_dump_one(struct sk_buff *skb, struct netlink_callback *cb,
 			      struct xtun_dev *tun,
-			      const struct xtun_known *known)
+			      const struct xtun_path_info *known)
 {
 	struct xtun_head head = {
 		.portid = NETLINK_CB(cb->skb).portid,
@@ -119,7 +119,7 @@ static int xtun_path_dump_peers(struct sk_buff *skb,
 				struct xtun_dev *tun)
 {
 	struct xtun_path_dump *dump = (struct xtun_path_dump *)cb->ctx;
-	struct xtun_known known = {
+	struct xtun_path_info known = {
 		.conf = rtnl_dereference(tun->conf),
 		.sight = xtun_sight_of(tun, cb->skb),
 	};
@@ -128,7 +128,7 @@ static int xtun_path_dump_peers(struct sk_buff *skb,
 	if (!known.conf->ops)
 		return 0;
 	if (xtun_has_remote(known.conf)) {
-		xtun_know(tun, known.conf, &known.conf->p.remote, &known);
+		xtun_path_gather(tun, known.conf, &known.conf->p.remote, &known);
 		return xtun_path_dump_one(skb, cb, tun, &known);
 	}
 	if (dump->within != tun->dev->ifindex) {
@@ -136,7 +136,7 @@ static int xtun_path_dump_peers(struct sk_buff *skb,
 		dump->serial = U64_MAX;
 	}
 	while (xtun_peer_after(tun, dump->serial, &known.peer)) {
-		xtun_know_rest(&known);
+		xtun_path_complete(&known);
 		err = xtun_path_dump_one(skb, cb, tun, &known);
 		if (err)
 			return err;
@@ -155,7 +155,7 @@ static int xtun_path_dump_all(struct sk_buff *skb, struct netlink_callback *cb)
 
 	for (dev = xtun_dump_resume(net, &dump->devices); dev;
 	     dev = xtun_dump_pass(&dump->devices, dev)) {
-		if (!xtun_is(dev))
+		if (!netif_is_xtun(dev))
 			continue;
 		err = xtun_path_dump_peers(skb, cb, netdev_priv(dev));
 		if (err)

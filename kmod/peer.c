@@ -18,7 +18,7 @@
 #define XTUN_SOFT_TIME		(30 * HZ)
 
 /* How long is looked whether an error is over; tunctl blames it for a minute. */
-#define XTUN_WATCHED_TIME	(120 * HZ)
+#define XTUN_TRACKED_TIME	(120 * HZ)
 
 static struct xtun_peer *xtun_peer_find(const struct xtun_dev *tun,
 					const union nf_inet_addr *addr)
@@ -62,16 +62,16 @@ static bool xtun_peer_mtu_holds(const struct xtun_dev *tun,
 }
 
 /* The way out need not look for what no peer has. Under the lock. */
-static void xtun_peer_watch_path(struct xtun_dev *tun)
+static void xtun_peer_track_path(struct xtun_dev *tun)
 {
 	const struct xtun_peer *peer;
-	u8 watch = tun->watch & ~XTUN_WATCH_PATH;
+	u8 track = tun->track & ~XTUN_TRACK_PATH;
 
 	list_for_each_entry(peer, &tun->peers, list) {
 		if (xtun_peer_mtu_holds(tun, peer))
-			watch |= XTUN_WATCH_PATH;
+			track |= XTUN_TRACK_PATH;
 	}
-	WRITE_ONCE(tun->watch, watch);
+	WRITE_ONCE(tun->track, track);
 }
 
 static struct xtun_peer *xtun_peer_new(struct xtun_dev *tun,
@@ -83,7 +83,7 @@ static struct xtun_peer *xtun_peer_new(struct xtun_dev *tun,
 		return NULL;
 	if (tun->n_peers >= XTUN_PEERS_MAX) {
 		xtun_peer_free(tun, xtun_peer_stale(tun));
-		xtun_peer_watch_path(tun);
+		xtun_peer_track_path(tun);
 	}
 	peer->addr = *addr;
 	peer->serial = ++tun->last_peer;
@@ -109,32 +109,32 @@ static struct xtun_peer *xtun_peer_get(struct xtun_dev *tun,
 }
 
 /* Under the lock, which whoever looks at packets does not take. */
-static void xtun_peer_watch(struct xtun_dev *tun)
+static void xtun_peer_track(struct xtun_dev *tun)
 {
-	WRITE_ONCE(tun->watched_until, jiffies + XTUN_WATCHED_TIME);
-	WRITE_ONCE(tun->watch, tun->watch | XTUN_WATCH_PEERS);
+	WRITE_ONCE(tun->tracked_until, jiffies + XTUN_TRACKED_TIME);
+	WRITE_ONCE(tun->track, tun->track | XTUN_TRACK_PEERS);
 }
 
-static void xtun_peer_unwatch(struct xtun_dev *tun)
+static void xtun_peer_untrack(struct xtun_dev *tun)
 {
-	WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_PEERS);
+	WRITE_ONCE(tun->track, tun->track & ~XTUN_TRACK_PEERS);
 }
 
 /* Long after the last error it is not looked any more. */
-static void xtun_peer_watch_end(struct xtun_dev *tun)
+static void xtun_peer_track_end(struct xtun_dev *tun)
 {
-	if (likely(time_before(jiffies, READ_ONCE(tun->watched_until))))
+	if (likely(time_before(jiffies, READ_ONCE(tun->tracked_until))))
 		return;
 	spin_lock(&tun->peers_lock);
-	if (!time_before(jiffies, tun->watched_until))
-		xtun_peer_unwatch(tun);
+	if (!time_before(jiffies, tun->tracked_until))
+		xtun_peer_untrack(tun);
 	spin_unlock(&tun->peers_lock);
 }
 
 /* Is something wrong with it, for all that is known? */
 static bool xtun_peer_bad(const struct xtun_peer *peer)
 {
-	return READ_ONCE(peer->soft) != XTUN_KIND_NONE ||
+	return READ_ONCE(peer->soft) != XTUN_CLASS_NONE ||
 	       (READ_ONCE(peer->errors) &&
 		!xtun_alive_after(READ_ONCE(peer->alive.heard),
 				  READ_ONCE(peer->err_time)));
@@ -166,7 +166,7 @@ void xtun_peer_error(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		peer->err_type = type;
 		peer->err_code = code;
 		if (!xtun_has_remote(rcu_dereference_bh(tun->conf)))
-			xtun_peer_watch(tun);
+			xtun_peer_track(tun);
 	}
 	spin_unlock(&tun->peers_lock);
 }
@@ -196,7 +196,7 @@ void xtun_peer_mtu(struct xtun_dev *tun, const union nf_inet_addr *addr,
 		WRITE_ONCE(peer->mtu_genid, fnhe_genid(tun->net));
 		WRITE_ONCE(peer->mtu_until, jiffies + expires);
 		WRITE_ONCE(peer->mtu_holds, true);
-		xtun_peer_watch_path(tun);
+		xtun_peer_track_path(tun);
 	}
 	spin_unlock(&tun->peers_lock);
 }
@@ -211,7 +211,7 @@ static void xtun_peer_mtu_end(struct xtun_dev *tun,
 	peer = xtun_peer_find(tun, addr);
 	if (peer && !xtun_peer_mtu_holds(tun, peer))
 		WRITE_ONCE(peer->mtu_holds, false);
-	xtun_peer_watch_path(tun);
+	xtun_peer_track_path(tun);
 	spin_unlock_bh(&tun->peers_lock);
 }
 
@@ -262,7 +262,7 @@ void xtun_peer_rerouted(struct xtun_dev *tun, u8 family,
 		if (xtun_prefix_has(prefix, family, &peer->addr))
 			WRITE_ONCE(peer->mtu_holds, false);
 	}
-	xtun_peer_watch_path(tun);
+	xtun_peer_track_path(tun);
 	spin_unlock_bh(&tun->peers_lock);
 }
 
@@ -270,12 +270,12 @@ void xtun_peer_rerouted(struct xtun_dev *tun, u8 family,
  * xtun_peer_soft_set() - answer packets to a peer with an error, for a while
  * @tun: the tunnel
  * @addr: the peer
- * @kind: which error
+ * @class: which error
  *
  * Context: BH disabled.
  */
 void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
-			enum xtun_kind kind)
+			enum xtun_icmp_class class)
 {
 	struct xtun_peer *peer;
 
@@ -283,8 +283,8 @@ void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
 	peer = xtun_peer_get(tun, addr);
 	if (peer) {
 		WRITE_ONCE(peer->soft_until, jiffies + XTUN_SOFT_TIME);
-		WRITE_ONCE(peer->soft, kind);
-		xtun_peer_watch(tun);
+		WRITE_ONCE(peer->soft, class);
+		xtun_peer_track(tun);
 	}
 	spin_unlock(&tun->peers_lock);
 }
@@ -295,15 +295,15 @@ void xtun_peer_soft_set(struct xtun_dev *tun, const union nf_inet_addr *addr,
  * @addr: the peer
  *
  * Context: RCU.
- * Return: its kind, or XTUN_KIND_NONE.
+ * Return: its class, or XTUN_CLASS_NONE.
  */
-enum xtun_kind xtun_peer_soft(const struct xtun_dev *tun,
-			      const union nf_inet_addr *addr)
+enum xtun_icmp_class xtun_peer_soft(const struct xtun_dev *tun,
+				    const union nf_inet_addr *addr)
 {
 	const struct xtun_peer *peer = xtun_peer_find(tun, addr);
 
 	if (!peer || time_after(jiffies, READ_ONCE(peer->soft_until)))
-		return XTUN_KIND_NONE;
+		return XTUN_CLASS_NONE;
 	return READ_ONCE(peer->soft);
 }
 
@@ -316,38 +316,38 @@ static void xtun_peer_mend(struct xtun_dev *tun, const union nf_inet_addr *addr)
 	spin_lock(&tun->peers_lock);
 	peer = xtun_peer_find(tun, addr);
 	if (peer) {
-		WRITE_ONCE(peer->soft, XTUN_KIND_NONE);
+		WRITE_ONCE(peer->soft, XTUN_CLASS_NONE);
 		WRITE_ONCE(peer->alive.heard, jiffies);
 	}
 	list_for_each_entry(other, &tun->peers, list)
 		bad |= xtun_peer_bad(other);
 	if (!bad)
-		xtun_peer_unwatch(tun);
+		xtun_peer_untrack(tun);
 	spin_unlock(&tun->peers_lock);
 }
 
 /**
- * xtun_peer_good() - a packet from a peer has come: what was wrong is no more
- * @tun: the tunnel, with %XTUN_WATCH_PEERS
+ * xtun_peer_confirm() - a packet from a peer has come: what was wrong is no more
+ * @tun: the tunnel, with %XTUN_TRACK_PEERS
  * @addr: the peer
  *
  * Packets of peers with which nothing is wrong take no lock.
  *
  * Context: BH disabled, RCU.
  */
-void xtun_peer_good(struct xtun_dev *tun, const union nf_inet_addr *addr)
+void xtun_peer_confirm(struct xtun_dev *tun, const union nf_inet_addr *addr)
 {
 	const struct xtun_peer *peer = xtun_peer_find(tun, addr);
 
 	if (peer && xtun_peer_bad(peer))
 		xtun_peer_mend(tun, addr);
 	else
-		xtun_peer_watch_end(tun);
+		xtun_peer_track_end(tun);
 }
 
 /**
  * xtun_peer_sent() - a packet goes to a peer
- * @tun: the tunnel, with %XTUN_WATCH_PEERS
+ * @tun: the tunnel, with %XTUN_TRACK_PEERS
  * @addr: the peer
  *
  * Context: BH disabled, RCU.
@@ -359,7 +359,7 @@ void xtun_peer_sent(struct xtun_dev *tun, const union nf_inet_addr *addr)
 	if (peer && !xtun_alive_after(READ_ONCE(peer->alive.sent),
 				      READ_ONCE(peer->err_time)))
 		WRITE_ONCE(peer->alive.sent, jiffies);
-	xtun_peer_watch_end(tun);
+	xtun_peer_track_end(tun);
 }
 
 /**
@@ -426,7 +426,7 @@ void xtun_peer_forget(struct xtun_dev *tun)
 	spin_lock_bh(&tun->peers_lock);
 	list_for_each_entry_safe(peer, next, &tun->peers, list)
 		xtun_peer_free(tun, peer);
-	xtun_peer_unwatch(tun);
-	xtun_peer_watch_path(tun);
+	xtun_peer_untrack(tun);
+	xtun_peer_track_path(tun);
 	spin_unlock_bh(&tun->peers_lock);
 }

@@ -31,11 +31,11 @@ static bool xtun_has_key(const struct xtun_conf *conf, const struct xtun_hdr *h)
 }
 
 /* What is counted here and goes on to others. */
-static void xtun_rcv_count(const struct xtun_conf *conf, enum xtun_reason reason)
+static void xtun_rcv_count(const struct xtun_conf *conf, unsigned int counter)
 {
 	/* What a queue to user space gives back comes in process context. */
 	local_bh_disable();
-	xtun_count(conf->tun, reason);
+	xtun_count(conf->tun, counter);
 	local_bh_enable();
 }
 
@@ -70,22 +70,23 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
  */
 struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 				u8 family, u8 ipproto, unsigned int offset,
-				struct xtun_hdr *h, enum xtun_reason *reason)
+				struct xtun_hdr *h, enum xtun_drop_reason *reason)
 {
 	struct net *net = dev_net(skb->dev);
 	struct xtun_match match = { .net = net, .family = family };
 	const struct xtun_wire *wire;
 	struct xtun_conf *conf;
+	int err;
 
 	if (list_empty(&xtun_net(net)->tunnels) || skb->len < offset)
 		return NULL;
 	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
 	if (!wire || wire->transport->input != input)
 		return NULL;
-	*reason = xtun_wire_parse(wire, skb, offset, skb->len - offset, ipproto,
-				  h);
-	if (*reason == XTUN_NOT_OURS || h->unsure)
+	err = xtun_wire_parse(wire, skb, offset, skb->len - offset, ipproto, h);
+	if (err < 0 || h->unsure)
 		return NULL;
+	*reason = err;
 
 	xtun_outer_addrs(skb, &match);
 	conf = xtun_lookup(&match, h, skb);
@@ -101,8 +102,8 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 }
 
 /* What the header says that there is, and no more. */
-static enum xtun_reason xtun_rx_length(struct sk_buff *skb,
-				       const struct xtun_hdr *h)
+static enum xtun_drop_reason xtun_rx_length(struct sk_buff *skb,
+					    const struct xtun_hdr *h)
 {
 	/* One that was merged is longer than it says. */
 	if (!h->end || skb_is_gso(skb))
@@ -112,9 +113,9 @@ static enum xtun_reason xtun_rx_length(struct sk_buff *skb,
 	return pskb_trim_rcsum(skb, h->end) ? XTUN_RX_NO_MEMORY : XTUN_OK;
 }
 
-static enum xtun_reason xtun_rx_csum(struct sk_buff *skb,
-				     const struct xtun_conf *conf,
-				     const struct xtun_hdr *h)
+static enum xtun_drop_reason xtun_rx_csum(struct sk_buff *skb,
+					  const struct xtun_conf *conf,
+					  const struct xtun_hdr *h)
 {
 	if (h->has_csum)
 		return conf->ops->wire->csum_ok(skb) ? XTUN_OK :
@@ -124,8 +125,8 @@ static enum xtun_reason xtun_rx_csum(struct sk_buff *skb,
 }
 
 /* RFC 2890 section 2.2: not later than one that has been received is old. */
-static enum xtun_reason xtun_rx_seq(const struct xtun_conf *conf,
-				    const struct xtun_hdr *h)
+static enum xtun_drop_reason xtun_rx_seq(const struct xtun_conf *conf,
+					 const struct xtun_hdr *h)
 {
 	atomic64_t *iseq = &conf->tun->iseq;
 	s64 seen, next;
@@ -181,8 +182,8 @@ static bool xtun_ipv6_valid(const struct sk_buff *skb)
 }
 
 /* Neither IPv4 nor IPv6. It has no source that could be an allowed one. */
-static enum xtun_reason xtun_rx_other(struct sk_buff *skb,
-				      const struct xtun_conf *conf)
+static enum xtun_drop_reason xtun_rx_other(struct sk_buff *skb,
+					   const struct xtun_conf *conf)
 {
 	if (!xtun_type_carried(conf->ops, skb->protocol))
 		return XTUN_RX_INNER_PROTOCOL;
@@ -193,8 +194,8 @@ static enum xtun_reason xtun_rx_other(struct sk_buff *skb,
 }
 
 /* The inner IP header at the data of the skb. */
-static enum xtun_reason xtun_rx_ip(struct sk_buff *skb,
-				   const struct xtun_conf *conf)
+static enum xtun_drop_reason xtun_rx_ip(struct sk_buff *skb,
+					const struct xtun_conf *conf)
 {
 	bool v4 = skb->protocol == htons(ETH_P_IP);
 	bool allowed;
@@ -234,8 +235,8 @@ static __be16 xtun_behind_tags(struct sk_buff *skb, unsigned int *offset)
  * RFC 6040 section 4.2, with what is of ethertype @proto at @offset. Frames
  * without an IP header have no ECN.
  */
-static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer,
-				    unsigned int offset, __be16 proto)
+static enum xtun_drop_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer,
+					 unsigned int offset, __be16 proto)
 {
 	__be16 outermost = skb->protocol;
 	u8 inner;
@@ -261,8 +262,8 @@ static enum xtun_reason xtun_rx_ecn(struct sk_buff *skb, u8 outer,
 	return rc > 1 ? XTUN_RX_ECN : XTUN_OK;
 }
 
-static enum xtun_reason xtun_rx_frame(struct sk_buff *skb,
-				      struct net_device *dev)
+static enum xtun_drop_reason xtun_rx_frame(struct sk_buff *skb,
+					   struct net_device *dev)
 {
 	if (!pskb_may_pull(skb, ETH_HLEN))
 		return XTUN_RX_INNER_MALFORMED;
@@ -276,8 +277,8 @@ static enum xtun_reason xtun_rx_frame(struct sk_buff *skb,
 	return XTUN_OK;
 }
 
-static enum xtun_reason xtun_rx_payload(struct sk_buff *skb,
-					const struct xtun_conf *conf)
+static enum xtun_drop_reason xtun_rx_payload(struct sk_buff *skb,
+					     const struct xtun_conf *conf)
 {
 	struct net_device *dev = conf->tun->dev;
 
@@ -304,21 +305,21 @@ static union nf_inet_addr xtun_rx_peer(const struct sk_buff *skb,
 }
 
 /* Everything in the outer headers that can end the packet. */
-static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
-				      const struct xtun_conf *conf,
-				      struct xtun_hdr *h)
+static enum xtun_drop_reason xtun_rx_outer(struct sk_buff *skb,
+					   const struct xtun_conf *conf,
+					   struct xtun_hdr *h)
 {
 	const struct xtun_wire *wire = conf->ops->wire;
 	const struct xtun_transport *transport = wire->transport;
-	enum xtun_reason reason;
+	enum xtun_drop_reason reason;
 
 	if (transport->check) {
 		reason = transport->check(skb, conf, h);
 		if (reason)
 			return reason;
 	}
-	if (wire->rest) {
-		reason = xtun_wire_rest(conf, skb, 0, skb->len, false, h);
+	if (wire->parse_conf) {
+		reason = xtun_wire_parse_conf(conf, skb, 0, skb->len, false, h);
 		if (reason)
 			return reason;
 	}
@@ -340,27 +341,27 @@ static enum xtun_reason xtun_rx_outer(struct sk_buff *skb,
 }
 
 /* Whatever was said of the path to the peer, something has come from him. */
-static void xtun_rx_good(const struct sk_buff *skb,
-			 const struct xtun_conf *conf)
+static void xtun_rx_confirm(const struct sk_buff *skb,
+			    const struct xtun_conf *conf)
 {
 	struct xtun_dev *tun = conf->tun;
 	union nf_inet_addr peer;
 
 	xtun_alive_now(&tun->pcpu->alive.heard);
-	if (likely(!(READ_ONCE(tun->watch) & XTUN_WATCH_PEERS)))
+	if (likely(!(READ_ONCE(tun->track) & XTUN_TRACK_PEERS)))
 		return;
 	peer = xtun_rx_peer(skb, conf);
-	xtun_peer_good(tun, &peer);
+	xtun_peer_confirm(tun, &peer);
 }
 
 /* And what it carries, which the data is at afterwards. */
-static enum xtun_reason xtun_rx_inner(struct sk_buff *skb,
-				      const struct xtun_conf *conf,
-				      const struct xtun_hdr *h)
+static enum xtun_drop_reason xtun_rx_inner(struct sk_buff *skb,
+					   const struct xtun_conf *conf,
+					   const struct xtun_hdr *h)
 {
 	u8 outer_tos = xtun_outer_tos_in(skb, conf->match.family);
 	struct xtun_dev *tun = conf->tun;
-	enum xtun_reason reason;
+	enum xtun_drop_reason reason;
 	union nf_inet_addr peer;
 	unsigned int offset;
 	__be16 proto;
@@ -399,7 +400,7 @@ static enum xtun_reason xtun_rx_inner(struct sk_buff *skb,
  * Context: BH disabled, RCU.
  */
 void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
-	      struct xtun_hdr *h, enum xtun_reason reason)
+	      struct xtun_hdr *h, enum xtun_drop_reason reason)
 {
 	struct xtun_dev *tun = conf->tun;
 	unsigned int len;
@@ -407,7 +408,7 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 	if (!reason)
 		reason = xtun_rx_outer(skb, conf, h);
 	if (likely(!reason))
-		xtun_rx_good(skb, conf);
+		xtun_rx_confirm(skb, conf);
 	if (unlikely(h->empty && !reason)) {
 		consume_skb(skb);
 		return;

@@ -325,39 +325,39 @@ static unsigned int xtun_route_mtu(const struct xtun_cx *cx)
 {
 	unsigned int mtu = xtun_dst_mtu(cx->dst);
 
-	if (unlikely(READ_ONCE(cx->tun->watch) & XTUN_WATCH_PATH))
+	if (unlikely(READ_ONCE(cx->tun->track) & XTUN_TRACK_PATH))
 		mtu = min_not_zero(mtu, xtun_peer_path_mtu(cx->tun, &cx->daddr,
 							   NULL));
 	return mtu;
 }
 
 /* What the sender is told of a route that there is none of. */
-static enum xtun_kind xtun_route_kind(int err)
+static enum xtun_icmp_class xtun_route_icmp_class(int err)
 {
 	switch (err) {
 	case -ENETUNREACH:
-		return XTUN_KIND_NETWORK;
+		return XTUN_CLASS_NETWORK;
 	case -EACCES:
 	case -EPERM:
-		return XTUN_KIND_PROHIBITED;
+		return XTUN_CLASS_PROHIBITED;
 	case -EREMOTE:
 		/* Who asks for the SA may have it in a moment. */
-		return XTUN_KIND_NONE;
+		return XTUN_CLASS_NONE;
 	default:
-		return XTUN_KIND_HOST;
+		return XTUN_CLASS_HOST;
 	}
 }
 
 /* IPsec policies that block, or have no SA, say so; all else lacks a route. */
-static enum xtun_reason xtun_route_none(struct xtun_cx *cx, int err)
+static enum xtun_drop_reason xtun_route_none(struct xtun_cx *cx, int err)
 {
-	cx->kind = xtun_route_kind(err);
+	cx->class = xtun_route_icmp_class(err);
 	return err == -EPERM || err == -EREMOTE ? XTUN_TX_FILTERED :
 						  XTUN_TX_NO_ROUTE;
 }
 
 /* Out of line: a cached route needs none of it. */
-static noinline enum xtun_reason xtun_route_find(struct xtun_cx *cx)
+static noinline enum xtun_drop_reason xtun_route_find(struct xtun_cx *cx)
 {
 	const union nf_inet_addr saddr = cx->saddr;
 	unsigned int tries = XTUN_ROUTE_TRIES;
@@ -371,7 +371,7 @@ static noinline enum xtun_reason xtun_route_find(struct xtun_cx *cx)
 			return xtun_route_none(cx, PTR_ERR(cx->dst));
 		if (cx->dst->dev == cx->tun->dev) {
 			dst_release(cx->dst);
-			cx->kind = XTUN_KIND_HOST;
+			cx->class = XTUN_CLASS_HOST;
 			return XTUN_TX_ROUTE_LOOP;
 		}
 		cx->mtu = xtun_route_mtu(cx);
@@ -397,7 +397,7 @@ static noinline enum xtun_reason xtun_route_find(struct xtun_cx *cx)
  * Context: BH disabled.
  * Return: XTUN_OK with a reference in @cx->dst, else why there is none.
  */
-enum xtun_reason xtun_route_out(struct xtun_cx *cx)
+enum xtun_drop_reason xtun_route_out(struct xtun_cx *cx)
 {
 	cx->by_packet = cx->skb && unlikely(xtun_route_by_packet(cx));
 	if (likely(cx->conf->one_path && !cx->by_packet)) {
@@ -430,7 +430,7 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 	    !xtun_route_path(conf, conf->p.fwmark, &conf->p.remote, &path))
 		return path.link_mtu;
 
-	link = __dev_get_by_index(conf->tun->net, conf->p.link.index);
+	link = __dev_get_by_index(conf->tun->net, conf->p.lower.index);
 	return link ? READ_ONCE(link->mtu) : 0;
 }
 

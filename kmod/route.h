@@ -43,7 +43,7 @@ struct xtun_path {
 };
 
 /* route.c */
-enum xtun_reason xtun_route_out(struct xtun_cx *cx);
+enum xtun_drop_reason xtun_route_out(struct xtun_cx *cx);
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf);
 int xtun_route_path(const struct xtun_conf *conf, u32 mark,
 		    const union nf_inet_addr *peer, struct xtun_path *path);

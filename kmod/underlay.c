@@ -26,11 +26,11 @@ void xtun_underlay_bind(struct xtun_dev *tun)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
 	struct xtun_net *xn = xtun_net(tun->net);
-	u32 index = conf->p.link.index;
+	u32 index = conf->p.lower.index;
 
-	if (conf->p.link.name[0])
+	if (conf->p.lower.name[0])
 		hlist_add_head(&tun->bound,
-			       &xn->bound[index % XTUN_LINK_BUCKETS]);
+			       &xn->bound[index % XTUN_LOWER_BUCKETS]);
 }
 
 /**
@@ -46,24 +46,24 @@ void xtun_underlay_unbind(struct xtun_dev *tun)
 
 /* ---- carrier ---- */
 
-static bool xtun_link_runs(const struct net_device *link)
+static bool xtun_lower_runs(const struct net_device *lower)
 {
-	return link->flags & IFF_UP && netif_carrier_ok(link) &&
-	       !netif_dormant(link);
+	return lower->flags & IFF_UP && netif_carrier_ok(lower) &&
+	       !netif_dormant(lower);
 }
 
 /* What is missing, 0 for nothing. */
 static u8 xtun_underlay_wait(const struct xtun_conf *conf)
 {
-	const struct net_device *link;
+	const struct net_device *lower;
 
 	if (!conf->ops)
 		return XTUN_WAIT_ENCAP;
-	if (conf->p.link.name[0]) {
-		link = __dev_get_by_index(conf->tun->net, conf->via);
-		if (!link)
+	if (conf->p.lower.name[0]) {
+		lower = __dev_get_by_index(conf->tun->net, conf->via);
+		if (!lower)
 			return XTUN_WAIT_DEV;
-		if (!xtun_link_runs(link))
+		if (!xtun_lower_runs(lower))
 			return XTUN_WAIT_DEV_CARRIER;
 	}
 	return xtun_route_has_local(conf) ? 0 : XTUN_WAIT_LOCAL;

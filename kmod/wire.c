@@ -12,26 +12,26 @@
 #include "wire.h"
 
 /* A protocol that is not ours alone: do its packets look so? */
-static bool xtun_wire_is(const struct xtun_wire *wire, struct sk_buff *skb,
-			 unsigned int offset, u8 family, u8 ipproto)
+static bool xtun_wire_matches(const struct xtun_wire *wire, struct sk_buff *skb,
+			      unsigned int offset, u8 family, u8 ipproto)
 {
 	const struct xtun_transport *transport = wire->transport;
 
-	if (!transport->is)
+	if (!transport->matches)
 		return true;
 	return pskb_may_pull(skb, offset + transport->len) &&
-	       transport->is(family, ipproto, skb->data + offset);
+	       transport->matches(family, ipproto, skb->data + offset);
 }
 
 /* Parses so many bytes, which the transport's header is not of. */
-static enum xtun_reason xtun_wire_try(const struct xtun_wire *wire,
-				      struct sk_buff *skb, unsigned int offset,
-				      unsigned int len, u8 ipproto,
-				      struct xtun_hdr *h)
+static int xtun_wire_try(const struct xtun_wire *wire,
+			 struct sk_buff *skb, unsigned int offset,
+			 unsigned int len, u8 ipproto,
+			 struct xtun_hdr *h)
 {
 	memset(h, 0, sizeof(*h));
 	if (!pskb_may_pull(skb, offset + len))
-		return XTUN_NOT_OURS;
+		return -ENOMSG;
 	return wire->parse(skb->data + offset, len, ipproto, h);
 }
 
@@ -45,15 +45,15 @@ static enum xtun_reason xtun_wire_try(const struct xtun_wire *wire,
  * @h: gets the header, or what could be read of it
  *
  * Context: any.
- * Return: XTUN_OK, why the packet has to be dropped, or XTUN_NOT_OURS.
+ * Return: 0, an enum xtun_drop_reason, or -ENOMSG for what is no such header.
  */
-enum xtun_reason xtun_wire_parse(const struct xtun_wire *wire,
-				 struct sk_buff *skb, unsigned int offset,
-				 unsigned int len, u8 ipproto,
-				 struct xtun_hdr *h)
+int xtun_wire_parse(const struct xtun_wire *wire,
+		    struct sk_buff *skb, unsigned int offset,
+		    unsigned int len, u8 ipproto,
+		    struct xtun_hdr *h)
 {
 	unsigned int skip = wire->transport->len, part;
-	enum xtun_reason reason;
+	int reason;
 
 	if (len < skip) {
 		memset(h, 0, sizeof(*h));
@@ -97,7 +97,7 @@ static const struct xtun_wire *xtun_wire_of_udp(struct sk_buff *skb,
 		return wires.there;
 	if (wires.there &&
 	    xtun_wire_parse(wires.here, skb, offset, skb->len - offset,
-			    IPPROTO_UDP, &h) == XTUN_NOT_OURS)
+			    IPPROTO_UDP, &h) < 0)
 		return wires.there;
 	match->port = uh.source;
 	return wires.here;
@@ -125,8 +125,8 @@ const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
 		wire = xtun_wire_of_udp(skb, offset, sent, match);
 	} else {
 		wire = xtun_wire_by_ipproto(ipproto);
-		if (wire && !xtun_wire_is(wire, skb, offset, match->family,
-					  ipproto))
+		if (wire && !xtun_wire_matches(wire, skb, offset, match->family,
+					       ipproto))
 			return NULL;
 	}
 	if (wire)
@@ -135,7 +135,7 @@ const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
 }
 
 /**
- * xtun_wire_rest() - read what only the tunnel can tell of a header
+ * xtun_wire_parse_conf() - read what only the tunnel can tell of a header
  * @conf: the tunnel's configuration; its wire has rest
  * @skb: the packet; pulled, else untouched
  * @offset: bytes from its data to the end of the outer IP header
@@ -145,17 +145,17 @@ const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
  * @h: what xtun_wire_parse() could read without fault; gets the rest
  *
  * Context: RCU.
- * Return: XTUN_OK, why the packet has to be dropped, or with @sent
- * XTUN_NOT_OURS when it is none of the tunnel's.
+ * Return: 0, an enum xtun_drop_reason, or with @sent -ENOMSG when it is none of the
+ * tunnel's.
  */
-enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
-				struct sk_buff *skb, unsigned int offset,
-				unsigned int len, bool sent,
-				struct xtun_hdr *h)
+int xtun_wire_parse_conf(const struct xtun_conf *conf,
+			 struct sk_buff *skb, unsigned int offset,
+			 unsigned int len, bool sent,
+			 struct xtun_hdr *h)
 {
 	const struct xtun_wire *wire = conf->ops->wire;
 	unsigned int skip = wire->transport->len;
-	enum xtun_reason reason;
+	int reason;
 
 	if (len < h->len)
 		return XTUN_RX_TRUNCATED;
@@ -164,7 +164,7 @@ enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
 	if (!pskb_may_pull(skb, offset + len))
 		return XTUN_RX_NO_MEMORY;
 	h->len -= skip;
-	reason = wire->rest(conf, skb->data + offset, len, sent, h);
+	reason = wire->parse_conf(conf, skb->data + offset, len, sent, h);
 	h->len += skip;
 	return reason;
 }

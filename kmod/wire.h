@@ -76,7 +76,7 @@ enum xtun_input {
  * @put: the opposite of @get
  * @prepare: fills in its part of a valid @conf before the encapsulation does;
  *	may be NULL
- * @is: can what begins with @hdr, as long as its header, be a packet of its?
+ * @matches: can what begins with @hdr, as long as its header, be a packet of its?
  *	NULL where the protocol number tells.
  * @peer: chooses the addresses of a packet that has those of its configuration;
  *	false when there is no peer to send to. NULL where these, and with
@@ -103,13 +103,13 @@ struct xtun_transport {
 		   struct netlink_ext_ack *extack);
 	void (*put)(const struct xtun_conf *conf);
 	void (*prepare)(struct xtun_conf *conf);
-	bool (*is)(u8 family, u8 ipproto, const u8 *hdr);
+	bool (*matches)(u8 family, u8 ipproto, const u8 *hdr);
 	bool (*peer)(struct xtun_cx *cx);
 	void (*flow)(const struct xtun_cx *cx, union flowi_uli *uli);
 	void (*push)(const struct xtun_cx *cx, u8 *hdr);
-	enum xtun_reason (*check)(struct sk_buff *skb,
-				  const struct xtun_conf *conf,
-				  const struct xtun_hdr *h);
+	enum xtun_drop_reason (*check)(struct sk_buff *skb,
+				       const struct xtun_conf *conf,
+				       const struct xtun_hdr *h);
 	void (*learn)(const struct sk_buff *skb, const struct xtun_conf *conf);
 	bool (*sent)(const struct xtun_conf *conf, const u8 *hdr,
 		     const struct xtun_tag *tag);
@@ -136,7 +136,7 @@ struct xtun_stray {
 	struct sk_buff *skb;
 	struct xtun_match match;
 	struct xtun_hdr h;
-	enum xtun_reason reason;
+	enum xtun_drop_reason reason;
 	__be16 port;
 	bool limited;
 	u8 answer_len;
@@ -148,19 +148,19 @@ struct xtun_stray {
  * @id: number in struct xtun_match
  * @ipproto: IP protocol number, where a transport needs one and has one only
  * @ipprotos: those that lead to it, where there are several
- * @hdr_max: bytes that @parse and @rest look at, unless @parse asks for more
+ * @hdr_max: bytes that @parse and @parse_conf look at, unless @parse asks for more
  * @pair: the port that packets are sent from is the one where they arrive, and
  *	the peer's may be another
- * @common: others may use the port, too: it is not held
+ * @shared: others may use the port, too: it is not held
  * @transport: what brings packets
  * @parse: reads a header of which @len bytes are there, behind the transport's.
  *	A header that ends too early is XTUN_RX_TRUNCATED, with what could be
  *	read in @h, and how long it is at least, if that is more than was there;
  *	it is asked again, and has to know an end of that.
- * @rest: reads on in a header that @parse could read, of which @len bytes are
+ * @parse_conf: reads on in a header that @parse could read, of which @len bytes are
  *	there, with what only @conf tells: @h gets payload, ethertype and full
  *	length, the transport's header left out. @sent: this host has sent it; then
- *	XTUN_NOT_OURS if not by @conf. Like @parse it takes a header that ends
+ *	-ENOMSG if not by @conf. Like @parse it takes a header that ends
  *	anywhere. NULL where a header tells all by itself; else it does not tell
  *	the payload.
  * @csum_ok: verifies the checksum; data of the skb is at the header
@@ -177,15 +177,14 @@ struct xtun_wire {
 	u8 ipprotos[4];
 	u8 hdr_max;
 	bool pair;
-	bool common;
+	bool shared;
 	const struct xtun_transport *transport;
-	enum xtun_reason (*parse)(const u8 *hdr, unsigned int len, u8 ipproto,
-				  struct xtun_hdr *h);
-	enum xtun_reason (*rest)(const struct xtun_conf *conf, const u8 *hdr,
-				 unsigned int len, bool sent,
-				 struct xtun_hdr *h);
+	int (*parse)(const u8 *hdr, unsigned int len, u8 ipproto,
+		     struct xtun_hdr *h);
+	int (*parse_conf)(const struct xtun_conf *conf, const u8 *hdr,
+			  unsigned int len, bool sent, struct xtun_hdr *h);
 	bool (*csum_ok)(struct sk_buff *skb);
-	enum xtun_reason answered;
+	enum xtun_drop_reason answered;
 	void (*stray)(struct xtun_stray *s);
 };
 
@@ -303,8 +302,8 @@ __be16 xtun_ip_of_version(u8 first);
 void xtun_ip_found(struct xtun_hdr *h, __be16 proto);
 bool xtun_ip_parse_version(const u8 *data, unsigned int len,
 			   struct xtun_hdr *h);
-enum xtun_reason xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
-				     struct xtun_hdr *h);
+int xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
+			struct xtun_hdr *h);
 unsigned int xtun_gre_prepare_bare(u8 *hdr);
 
 /* encap.c */
@@ -318,14 +317,14 @@ const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto);
 const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
 				       u8 ipproto, bool sent,
 				       struct xtun_match *match);
-enum xtun_reason xtun_wire_parse(const struct xtun_wire *wire,
-				 struct sk_buff *skb, unsigned int offset,
-				 unsigned int len, u8 ipproto,
-				 struct xtun_hdr *h);
-enum xtun_reason xtun_wire_rest(const struct xtun_conf *conf,
-				struct sk_buff *skb, unsigned int offset,
-				unsigned int len, bool sent,
-				struct xtun_hdr *h);
+int xtun_wire_parse(const struct xtun_wire *wire,
+		    struct sk_buff *skb, unsigned int offset,
+		    unsigned int len, u8 ipproto,
+		    struct xtun_hdr *h);
+int xtun_wire_parse_conf(const struct xtun_conf *conf,
+			 struct sk_buff *skb, unsigned int offset,
+			 unsigned int len, bool sent,
+			 struct xtun_hdr *h);
 bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
 			u8 family, u8 ipproto, unsigned int offset);
 

@@ -106,7 +106,7 @@ static void xtun_tx_no_ip(struct xtun_cx *cx)
 }
 
 /* Neither IPv4 nor IPv6: every frame, and of payload ip what can be named. */
-static enum xtun_reason xtun_tx_other(struct xtun_cx *cx)
+static enum xtun_drop_reason xtun_tx_other(struct xtun_cx *cx)
 {
 	const struct xtun_conf *conf = cx->conf;
 
@@ -125,7 +125,7 @@ static enum xtun_reason xtun_tx_other(struct xtun_cx *cx)
  * Context: any.
  * Return: XTUN_OK, or why the tunnel does not carry the packet.
  */
-enum xtun_reason xtun_classify(struct xtun_cx *cx)
+enum xtun_drop_reason xtun_classify(struct xtun_cx *cx)
 {
 	bool eth = cx->conf->p.payload == XTUN_PAYLOAD_ETH;
 	struct sk_buff *skb = cx->skb;
@@ -156,7 +156,7 @@ enum xtun_reason xtun_classify(struct xtun_cx *cx)
 
 static int xtun_tx_classify(struct xtun_cx *cx)
 {
-	enum xtun_reason reason = xtun_classify(cx);
+	enum xtun_drop_reason reason = xtun_classify(cx);
 
 	return likely(!reason) ? 0 : xtun_drop(cx->tun, cx->skb, reason);
 }
@@ -225,34 +225,34 @@ static int xtun_tx_peer(struct xtun_cx *cx)
 		cx->daddr = cx->conf->p.remote;
 	if (likely(xtun_tx_find_peer(cx)))
 		return 0;
-	return xtun_drop_told(cx, XTUN_TX_NO_PEER, XTUN_KIND_HOST);
+	return xtun_drop_icmp(cx, XTUN_TX_NO_PEER, XTUN_CLASS_HOST);
 }
 
-static void xtun_tell_loop(struct xtun_dev *tun)
+static void xtun_log_loop(struct xtun_dev *tun)
 {
-	if (tun->loop_told)
+	if (tun->loop_logged)
 		return;
-	tun->loop_told = true;
+	tun->loop_logged = true;
 	netdev_notice(tun->dev,
 		      "the route to the peer leads into the tunnel itself\n");
 }
 
 static int xtun_tx_route(struct xtun_cx *cx)
 {
-	enum xtun_reason reason = xtun_route_out(cx);
+	enum xtun_drop_reason reason = xtun_route_out(cx);
 
 	if (unlikely(cx->nested && !reason && xtun_came_back(cx))) {
 		dst_release(cx->dst);
 		reason = XTUN_TX_ROUTE_LOOP;
-		cx->kind = XTUN_KIND_HOST;
+		cx->class = XTUN_CLASS_HOST;
 	}
 	if (likely(!reason))
 		return 0;
 	if (reason == XTUN_TX_ROUTE_LOOP)
-		xtun_tell_loop(cx->tun);
-	if (cx->kind == XTUN_KIND_NONE)
+		xtun_log_loop(cx->tun);
+	if (cx->class == XTUN_CLASS_NONE)
 		return xtun_drop(cx->tun, cx->skb, reason);
-	return xtun_drop_told(cx, reason, cx->kind);
+	return xtun_drop_icmp(cx, reason, cx->class);
 }
 
 /*
@@ -263,7 +263,7 @@ static int xtun_tx_depth(const struct xtun_cx *cx)
 {
 	if (likely(dev_recursion_level() <= IP_TUNNEL_RECURSION_LIMIT))
 		return 0;
-	return xtun_drop_told(cx, XTUN_TX_NESTING, XTUN_KIND_HOST);
+	return xtun_drop_icmp(cx, XTUN_TX_NESTING, XTUN_CLASS_HOST);
 }
 
 /*
@@ -400,7 +400,7 @@ static struct sk_buff *xtun_fragment(struct xtun_cx *cx, unsigned int mtu)
 }
 
 /* Nothing but the packet that its header tells of goes into fragments. */
-static enum xtun_reason xtun_tx_prepare_fragments(const struct xtun_cx *cx)
+static enum xtun_drop_reason xtun_tx_prepare_fragments(const struct xtun_cx *cx)
 {
 	unsigned int hlen = ip_hdrlen(cx->skb);
 	unsigned int len = ntohs(ip_hdr(cx->skb)->tot_len);
@@ -418,7 +418,7 @@ static enum xtun_reason xtun_tx_prepare_fragments(const struct xtun_cx *cx)
 
 static int xtun_tx_fragment(struct xtun_cx *cx, unsigned int limit)
 {
-	enum xtun_reason reason;
+	enum xtun_drop_reason reason;
 	struct sk_buff *list;
 
 	if (skb_is_gso(cx->skb))
@@ -535,13 +535,13 @@ static void xtun_tx_identify(struct xtun_cx *cx)
 	xtun_outer_ident(cx);
 	if (unlikely(!cx->routed && cx->ident))
 		cx->ident |= XTUN_IDENT_STRAY;
-	if (unlikely(__this_cpu_read(tun->pcpu->noted) != (u32)jiffies ||
-		     READ_ONCE(tun->watch) & XTUN_WATCH_MEMORY))
-		xtun_memory_note(cx);
+	if (unlikely(__this_cpu_read(tun->pcpu->cached) != (u32)jiffies ||
+		     READ_ONCE(tun->track) & XTUN_TRACK_SENT))
+		xtun_sent_cache_add(cx);
 }
 
 /* Netfilter gives this for what a rule drops, cgroups for what a program does. */
-static enum xtun_reason xtun_tx_refusal(int err)
+static enum xtun_drop_reason xtun_tx_refusal(int err)
 {
 	return err == -EPERM ? XTUN_TX_FILTERED : XTUN_TX_UNDERLAY;
 }
@@ -593,7 +593,7 @@ static noinline int xtun_tx_send_kept(struct xtun_cx *cx)
 	err = xtun_tx_send(cx);
 	if (err == -EPERM && len) {
 		xtun_refused_note(cx);
-		xtun_tell_kept(cx, kept, len, XTUN_KIND_PROHIBITED);
+		xtun_icmp_send_kept(cx, kept, len, XTUN_CLASS_PROHIBITED);
 	}
 	return err;
 }
@@ -620,14 +620,14 @@ static int xtun_tx_one(struct xtun_cx *cx)
 }
 
 /* An error about an earlier packet to the peer may still hold; try nevertheless. */
-static void xtun_tx_watched(struct xtun_cx *cx)
+static void xtun_tx_tracked(struct xtun_cx *cx)
 {
-	enum xtun_kind kind = xtun_peer_soft(cx->tun, &cx->daddr);
+	enum xtun_icmp_class class = xtun_peer_soft(cx->tun, &cx->daddr);
 
 	xtun_peer_sent(cx->tun, &cx->daddr);
-	if (kind != XTUN_KIND_NONE &&
+	if (class != XTUN_CLASS_NONE &&
 	    cx->conf->p.icmp_relay != XTUN_ICMP_RELAY_OFF &&
-	    xtun_tell(cx, kind, 0))
+	    xtun_icmp_send(cx, class, 0))
 		xtun_count(cx->tun, XTUN_ERR_AGAIN);
 }
 
@@ -646,8 +646,8 @@ static void xtun_tx(struct xtun_cx *cx)
 	if (xtun_tx_classify(cx) || xtun_tx_depth(cx) ||
 	    xtun_encaplimit_out(cx) || xtun_tx_peer(cx) || xtun_tx_route(cx))
 		return;
-	if (unlikely(READ_ONCE(cx->tun->watch) & XTUN_WATCH_PEERS))
-		xtun_tx_watched(cx);
+	if (unlikely(READ_ONCE(cx->tun->track) & XTUN_TRACK_PEERS))
+		xtun_tx_tracked(cx);
 	xtun_tx_one(cx);
 }
 

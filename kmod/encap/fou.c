@@ -10,8 +10,8 @@
 #include "../conf.h"
 #include "../wire.h"
 
-static enum xtun_reason xtun_fou_parse(const u8 *hdr, unsigned int len,
-				       u8 ipproto, struct xtun_hdr *h)
+static int xtun_fou_parse(const u8 *hdr, unsigned int len,
+			  u8 ipproto, struct xtun_hdr *h)
 {
 	if (xtun_ip_parse_version(hdr, len, h))
 		return XTUN_OK;

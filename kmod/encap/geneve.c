@@ -30,7 +30,7 @@
  * finds options that do not fill their room as well. The header's flag says
  * that there may be one; an option's own counts.
  */
-static enum xtun_reason xtun_geneve_options(const u8 *opt, unsigned int len)
+static int xtun_geneve_options(const u8 *opt, unsigned int len)
 {
 	unsigned int size;
 
@@ -47,10 +47,10 @@ static enum xtun_reason xtun_geneve_options(const u8 *opt, unsigned int len)
 	return XTUN_OK;
 }
 
-static enum xtun_reason xtun_geneve_parse(const u8 *hdr, unsigned int len,
-					  u8 ipproto, struct xtun_hdr *h)
+static int xtun_geneve_parse(const u8 *hdr, unsigned int len,
+			     u8 ipproto, struct xtun_hdr *h)
 {
-	enum xtun_reason reason;
+	int reason;
 
 	if (len < XTUN_GENEVE_LEN)
 		return XTUN_RX_TRUNCATED;

@@ -39,7 +39,7 @@ static bool xtun_gre_for_others(u16 flags, __be16 proto)
 	return proto == htons(ETH_P_ERSPAN) || proto == htons(ETH_P_ERSPAN2);
 }
 
-static enum xtun_reason xtun_gre_check_flags(u16 flags)
+static int xtun_gre_check_flags(u16 flags)
 {
 	if (flags & XTUN_GRE_VERSION)
 		return XTUN_RX_VERSION;
@@ -62,8 +62,8 @@ static void xtun_gre_read_key(u32 key, u16 flags, struct xtun_hdr *h)
  * Web caches are sent packets by routers (draft-wilson-wrec-wccp-v2 section 4.12.1):
  * an IPv4 packet, in version 2 behind 4 bytes of its own. Nothing is sent so.
  */
-static enum xtun_reason xtun_gre_read_wccp(const u8 *hdr, unsigned int len,
-					   struct xtun_hdr *h)
+static int xtun_gre_read_wccp(const u8 *hdr, unsigned int len,
+			      struct xtun_hdr *h)
 {
 	h->proto = htons(ETH_P_IP);
 	if (len <= h->len)
@@ -73,11 +73,11 @@ static enum xtun_reason xtun_gre_read_wccp(const u8 *hdr, unsigned int len,
 	return len < h->len ? XTUN_RX_TRUNCATED : XTUN_OK;
 }
 
-static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
-				       u8 ipproto, struct xtun_hdr *h)
+static int xtun_gre_parse(const u8 *hdr, unsigned int len,
+			  u8 ipproto, struct xtun_hdr *h)
 {
 	unsigned int at = XTUN_GRE_BARE_LEN;
-	enum xtun_reason reason;
+	int reason;
 	u16 flags;
 
 	if (len < XTUN_GRE_BARE_LEN)
@@ -86,7 +86,7 @@ static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
 	flags = get_unaligned_be16(hdr);
 	h->proto = get_unaligned((__be16 *)(hdr + 2));
 	if (xtun_gre_for_others(flags, h->proto))
-		return XTUN_NOT_OURS;
+		return -ENOMSG;
 	reason = xtun_gre_check_flags(flags);
 	if (reason)
 		return reason;
@@ -133,8 +133,8 @@ static enum xtun_reason xtun_gre_parse(const u8 *hdr, unsigned int len,
  * Context: any.
  * Return: XTUN_OK, or why the packet has to be dropped.
  */
-enum xtun_reason xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
-				     struct xtun_hdr *h)
+int xtun_gre_parse_bare(const u8 *hdr, unsigned int len,
+			struct xtun_hdr *h)
 {
 	u16 flags;
 

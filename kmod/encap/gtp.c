@@ -73,8 +73,8 @@ static bool xtun_gtp_not_understood(u8 type)
  * their last byte. What those and the optional fields say is not needed here.
  * When one is a reason to drop the packet, the byte before @h->len is its type.
  */
-static enum xtun_reason xtun_gtp_skip(const u8 *hdr, unsigned int len,
-				      struct xtun_hdr *h)
+static int xtun_gtp_skip(const u8 *hdr, unsigned int len,
+			 struct xtun_hdr *h)
 {
 	unsigned int at, size, n = 0;
 	u8 next;
@@ -102,8 +102,8 @@ static enum xtun_reason xtun_gtp_skip(const u8 *hdr, unsigned int len,
 }
 
 /* Nothing says what is inside but the packet itself. */
-static enum xtun_reason xtun_gtp_read_payload(const u8 *hdr, unsigned int len,
-					      struct xtun_hdr *h)
+static int xtun_gtp_read_payload(const u8 *hdr, unsigned int len,
+				 struct xtun_hdr *h)
 {
 	if (h->end <= h->len)
 		return h->end < h->len ? XTUN_RX_TRUNCATED :
@@ -116,10 +116,10 @@ static enum xtun_reason xtun_gtp_read_payload(const u8 *hdr, unsigned int len,
 	return XTUN_OK;
 }
 
-static enum xtun_reason xtun_gtp_parse(const u8 *hdr, unsigned int len,
-				       u8 ipproto, struct xtun_hdr *h)
+static int xtun_gtp_parse(const u8 *hdr, unsigned int len,
+			  u8 ipproto, struct xtun_hdr *h)
 {
-	enum xtun_reason reason;
+	int reason;
 
 	if (len < XTUN_GTP_LEN)
 		return XTUN_RX_TRUNCATED;
@@ -297,7 +297,7 @@ static void xtun_gtp_error_indication(struct xtun_stray *s, const u8 *msg,
 	    end.addr_len != size || memcmp(end.addr, &s->match.remote, size))
 		return;
 	h.ids[0] = (struct xtun_id){ XTUN_KEY_FULL, end.teid };
-	xtun_err_unknown_key(s->skb, &s->match, &h);
+	xtun_icmp_rcv_unknown_key(s->skb, &s->match, &h);
 }
 
 static void xtun_gtp_message(struct xtun_stray *s)

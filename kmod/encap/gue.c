@@ -28,7 +28,7 @@
  * that stands for one are dropped. Private flags are of the same kind; bytes
  * that no flag speaks of may follow them.
  */
-static enum xtun_reason xtun_gue_check(const u8 *hdr, unsigned int fields)
+static int xtun_gue_check(const u8 *hdr, unsigned int fields)
 {
 	u16 flags = get_unaligned_be16(hdr + 2);
 
@@ -42,9 +42,9 @@ static enum xtun_reason xtun_gue_check(const u8 *hdr, unsigned int fields)
 }
 
 /* What follows, an IP protocol, @skip bytes behind the beginning. */
-static enum xtun_reason xtun_gue_read_next(const u8 *hdr, unsigned int len,
-					   unsigned int skip,
-					   struct xtun_hdr *h)
+static int xtun_gue_read_next(const u8 *hdr, unsigned int len,
+			      unsigned int skip,
+			      struct xtun_hdr *h)
 {
 	h->len = skip;
 	if (hdr[1] == IPPROTO_GRE)
@@ -54,10 +54,10 @@ static enum xtun_reason xtun_gue_read_next(const u8 *hdr, unsigned int len,
 	return XTUN_OK;
 }
 
-static enum xtun_reason xtun_gue_parse(const u8 *hdr, unsigned int len,
-				       u8 ipproto, struct xtun_hdr *h)
+static int xtun_gue_parse(const u8 *hdr, unsigned int len,
+			  u8 ipproto, struct xtun_hdr *h)
 {
-	enum xtun_reason reason;
+	int reason;
 	unsigned int fields;
 
 	if (xtun_ip_parse_version(hdr, len, h))

@@ -24,14 +24,14 @@
 #define XTUN_ICMP_REQUEST	0x8000
 
 /* What it is: no ping, which is for others; some have no data at all. */
-static enum xtun_reason xtun_icmp_check_magic(const u8 *hdr, unsigned int len,
-					      struct xtun_hdr *h)
+static int xtun_icmp_check_magic(const u8 *hdr, unsigned int len,
+				 struct xtun_hdr *h)
 {
 	u8 magic[XTUN_ICMP_MAGIC_LEN];
 
 	put_unaligned_be32(XTUN_ICMP_MAGIC, magic);
 	if (memcmp(hdr, magic, min_t(unsigned int, len, sizeof(magic))))
-		return XTUN_NOT_OURS;
+		return -ENOMSG;
 	h->unsure = len < sizeof(magic);
 	return len < XTUN_ICMP_LEN ? XTUN_RX_TRUNCATED : XTUN_OK;
 }
@@ -44,10 +44,10 @@ static void xtun_icmp_read_next(u8 next, struct xtun_hdr *h)
 	h->proto = xtun_type_of_ipproto(next);
 }
 
-static enum xtun_reason xtun_icmp_parse(const u8 *hdr, unsigned int len,
-					u8 ipproto, struct xtun_hdr *h)
+static int xtun_icmp_parse(const u8 *hdr, unsigned int len,
+			   u8 ipproto, struct xtun_hdr *h)
 {
-	enum xtun_reason reason = xtun_icmp_check_magic(hdr, len, h);
+	int reason = xtun_icmp_check_magic(hdr, len, h);
 	u16 flags;
 
 	if (reason)

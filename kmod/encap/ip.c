@@ -63,8 +63,8 @@ bool xtun_ip_parse_version(const u8 *data, unsigned int len, struct xtun_hdr *h)
 	return true;
 }
 
-static enum xtun_reason xtun_ip_parse(const u8 *hdr, unsigned int len,
-				      u8 ipproto, struct xtun_hdr *h)
+static int xtun_ip_parse(const u8 *hdr, unsigned int len,
+			 u8 ipproto, struct xtun_hdr *h)
 {
 	xtun_ip_found(h, xtun_type_of_ipproto(ipproto));
 	return XTUN_OK;

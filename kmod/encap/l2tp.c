@@ -29,12 +29,12 @@
 
 /* RFC 3931 section 4.1. */
 #define XTUN_L2TP_COOKIE_MAX	8
-#define XTUN_L2TP_REST_MAX	(XTUN_L2TP_COOKIE_MAX + XTUN_L2TP_L2SPEC_LEN + \
+#define XTUN_L2TP_CONF_MAX	(XTUN_L2TP_COOKIE_MAX + XTUN_L2TP_L2SPEC_LEN + \
 				 XTUN_L2TP_LOOK_LEN)
 
 /* Over IP the control connection has session 0. */
-static enum xtun_reason xtun_l2tp_parse_ip(const u8 *hdr, unsigned int len,
-					   u8 ipproto, struct xtun_hdr *h)
+static int xtun_l2tp_parse_ip(const u8 *hdr, unsigned int len,
+			      u8 ipproto, struct xtun_hdr *h)
 {
 	u32 session;
 
@@ -42,17 +42,17 @@ static enum xtun_reason xtun_l2tp_parse_ip(const u8 *hdr, unsigned int len,
 		return XTUN_RX_TRUNCATED;
 	session = get_unaligned_be32(hdr);
 	if (!session)
-		return XTUN_NOT_OURS;
+		return -ENOMSG;
 	h->ids[h->n_ids++] = (struct xtun_id){ XTUN_KEY_FULL, session };
 	h->len = XTUN_L2TP_SESSION_LEN;
 	return XTUN_OK;
 }
 
 /* Section 4.1.2.1: of the first 16 bits, those without a name are ignored. */
-static enum xtun_reason xtun_l2tp_parse(const u8 *hdr, unsigned int len,
-					u8 ipproto, struct xtun_hdr *h)
+static int xtun_l2tp_parse(const u8 *hdr, unsigned int len,
+			   u8 ipproto, struct xtun_hdr *h)
 {
-	enum xtun_reason reason;
+	int reason;
 	u16 flags;
 
 	/* The port is not ours alone: what shows no session is not known to be. */
@@ -62,7 +62,7 @@ static enum xtun_reason xtun_l2tp_parse(const u8 *hdr, unsigned int len,
 	flags = get_unaligned_be16(hdr);
 	if (flags & XTUN_L2TP_CONTROL ||
 	    (flags & XTUN_L2TP_VERSION) != XTUN_L2TP_V3)
-		return XTUN_NOT_OURS;
+		return -ENOMSG;
 	if (len < XTUN_L2TP_FLAGS_LEN)
 		return XTUN_RX_TRUNCATED;
 	reason = xtun_l2tp_parse_ip(hdr + XTUN_L2TP_FLAGS_LEN,
@@ -72,8 +72,8 @@ static enum xtun_reason xtun_l2tp_parse(const u8 *hdr, unsigned int len,
 }
 
 /* A packet straight behind the header; what is none is told by no ethertype. */
-static enum xtun_reason xtun_l2tp_read_version(const u8 *data, unsigned int len,
-					       struct xtun_hdr *h)
+static int xtun_l2tp_read_version(const u8 *data, unsigned int len,
+				  struct xtun_hdr *h)
 {
 	if (!len)
 		return XTUN_RX_INNER_MALFORMED;
@@ -104,9 +104,9 @@ struct xtun_l2tp_own {
 };
 
 /* Nothing is made of the sublayer: it could have a sequence number. */
-static enum xtun_reason xtun_l2tp_rest(const struct xtun_conf *conf,
-				       const u8 *hdr, unsigned int len,
-				       bool sent, struct xtun_hdr *h)
+static int xtun_l2tp_parse_conf(const struct xtun_conf *conf,
+				const u8 *hdr, unsigned int len,
+				bool sent, struct xtun_hdr *h)
 {
 	const struct xtun_l2tp_own *own = xtun_own(conf);
 	const struct xtun_cookie *cookie = sent ? &own->ocookie : &own->icookie;
@@ -119,7 +119,7 @@ static enum xtun_reason xtun_l2tp_rest(const struct xtun_conf *conf,
 	if (len < at + cookie->len)
 		return XTUN_RX_TRUNCATED;
 	if (memcmp(hdr + at, cookie->data, cookie->len))
-		return sent ? XTUN_NOT_OURS : XTUN_RX_COOKIE;
+		return sent ? -ENOMSG : XTUN_RX_COOKIE;
 	if (len < h->len)
 		return XTUN_RX_TRUNCATED;
 	if (conf->p.payload == XTUN_PAYLOAD_IP)
@@ -152,21 +152,21 @@ static const struct xtun_wire xtun_l2tp_wire = {
 	.id = 8,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_L2TP_FLAGS_LEN + XTUN_L2TP_SESSION_LEN +
-		   XTUN_L2TP_REST_MAX,
+		   XTUN_L2TP_CONF_MAX,
 	.pair = true,
-	.common = true,
+	.shared = true,
 	.transport = &xtun_udp_transport,
 	.parse = xtun_l2tp_parse,
-	.rest = xtun_l2tp_rest,
+	.parse_conf = xtun_l2tp_parse_conf,
 };
 
 static const struct xtun_wire xtun_l2tp_ip_wire = {
 	.id = 9,
 	.ipproto = IPPROTO_L2TP,
-	.hdr_max = XTUN_L2TP_SESSION_LEN + XTUN_L2TP_REST_MAX,
+	.hdr_max = XTUN_L2TP_SESSION_LEN + XTUN_L2TP_CONF_MAX,
 	.transport = &xtun_hook_transport,
 	.parse = xtun_l2tp_parse_ip,
-	.rest = xtun_l2tp_rest,
+	.parse_conf = xtun_l2tp_parse_conf,
 };
 
 /* ---- cookies, l2spec ---- */

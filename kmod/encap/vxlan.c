@@ -32,7 +32,7 @@ enum xtun_vxlan_next {
 };
 
 /* GPE section 3.1: one bit of the first byte has no meaning, nor two others. */
-static enum xtun_reason xtun_vxlan_check_gpe(const u8 *hdr)
+static int xtun_vxlan_check_gpe(const u8 *hdr)
 {
 	if (hdr[0] & XTUN_VXLAN_VERSION)
 		return XTUN_RX_VERSION;
@@ -41,7 +41,7 @@ static enum xtun_reason xtun_vxlan_check_gpe(const u8 *hdr)
 	return hdr[1] || hdr[2] ? XTUN_RX_FLAGS : XTUN_OK;
 }
 
-static enum xtun_reason xtun_vxlan_check(const u8 *hdr)
+static int xtun_vxlan_check(const u8 *hdr)
 {
 	if (hdr[0] & ~(XTUN_VXLAN_VNI | XTUN_VXLAN_GROUP))
 		return XTUN_RX_FLAGS;
@@ -64,8 +64,8 @@ static void xtun_vxlan_read_next(u8 next, struct xtun_hdr *h)
 		h->proto = htons(ETH_P_MPLS_UC);
 }
 
-static enum xtun_reason xtun_vxlan_parse(const u8 *hdr, unsigned int len,
-					 u8 ipproto, struct xtun_hdr *h)
+static int xtun_vxlan_parse(const u8 *hdr, unsigned int len,
+			    u8 ipproto, struct xtun_hdr *h)
 {
 	bool gpe;
 

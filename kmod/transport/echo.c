@@ -28,7 +28,7 @@ static u8 xtun_echo_of(const struct xtun_conf *conf)
 	return ((const struct xtun_role *)xtun_own(conf))->echo;
 }
 
-static bool xtun_echo_is(u8 family, u8 ipproto, const u8 *hdr)
+static bool xtun_echo_matches(u8 family, u8 ipproto, const u8 *hdr)
 {
 	const struct icmphdr *icmph = (const struct icmphdr *)hdr;
 
@@ -156,9 +156,9 @@ static void xtun_echo_push(const struct xtun_cx *cx, u8 *hdr)
  * A host without the tunnel replies to our requests with what they hold, as to
  * any ping: who has made a packet must be told by what it says itself.
  */
-static enum xtun_reason xtun_echo_check(struct sk_buff *skb,
-					const struct xtun_conf *conf,
-					const struct xtun_hdr *h)
+static enum xtun_drop_reason xtun_echo_check(struct sk_buff *skb,
+					     const struct xtun_conf *conf,
+					     const struct xtun_hdr *h)
 {
 	const struct icmphdr *icmph = (const struct icmphdr *)skb->data;
 
@@ -208,7 +208,7 @@ const struct xtun_transport xtun_echo_transport = {
 	.get = xtun_hook_get,
 	.put = xtun_hook_put,
 	.prepare = xtun_echo_prepare,
-	.is = xtun_echo_is,
+	.matches = xtun_echo_matches,
 	.peer = xtun_echo_peer,
 	.push = xtun_echo_push,
 	.check = xtun_echo_check,

@@ -114,10 +114,10 @@ static unsigned int xtun_hook_error(struct sk_buff *skb,
 	/* What a queue to user space gives back comes in process context. */
 	local_bh_disable();
 	__skb_pull(skb, quote);
-	verdict = xtun_err(skb, XTUN_INPUT_HOOK, p->family, icmp);
+	verdict = xtun_icmp_rcv(skb, XTUN_INPUT_HOOK, p->family, icmp);
 	__skb_push(skb, quote);
 	local_bh_enable();
-	return verdict == XTUN_ERR_FALSE ? NF_DROP : NF_ACCEPT;
+	return verdict == XTUN_VERDICT_FALSE ? NF_DROP : NF_ACCEPT;
 }
 
 /* Conntrack confirms after us; unconfirmed, every packet would be NEW. */
@@ -180,7 +180,7 @@ static bool xtun_confirm(struct sk_buff *skb)
 static unsigned int xtun_hook_packet(struct sk_buff *skb,
 				     const struct xtun_hooked *p)
 {
-	enum xtun_reason reason;
+	enum xtun_drop_reason reason;
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 

@@ -20,7 +20,7 @@
 /* Zero takes the packet; anything else passes it on. */
 static int xtun_ipproto_rcv(struct sk_buff *skb, u8 family, u8 ipproto)
 {
-	enum xtun_reason reason;
+	enum xtun_drop_reason reason;
 	struct xtun_conf *conf;
 	struct xtun_hdr h;
 
@@ -66,7 +66,10 @@ static int xtun_rcv_mpls_in6(struct sk_buff *skb)
 static int xtun_ipproto_err(struct sk_buff *skb, u8 family,
 			    const struct xtun_icmp *icmp)
 {
-	return xtun_err(skb, XTUN_INPUT_HANDLER, family, icmp) == XTUN_ERR_OTHERS ? -ENOENT : 0;
+	enum xtun_verdict verdict;
+
+	verdict = xtun_icmp_rcv(skb, XTUN_INPUT_HANDLER, family, icmp);
+	return verdict == XTUN_VERDICT_OTHERS ? -ENOENT : 0;
 }
 
 static int xtun_err_v4(struct sk_buff *skb, u32 info)

@@ -307,7 +307,7 @@ static int xtun_port_hold(struct xtun_port *port, const struct xtun_conf *conf,
 {
 	int err;
 
-	if (port->id.there || conf->ops->wire->common || port->sock)
+	if (port->id.there || conf->ops->wire->shared || port->sock)
 		return 0;
 	err = xtun_port_bind(port, conf->tun->net);
 	return err == -EADDRINUSE ? xtun_port_refuse_taken(conf, extack) : err;
@@ -387,7 +387,7 @@ static int xtun_port_get(const struct xtun_conf *conf, struct xtun_port_id id,
 static void xtun_port_stay(struct xtun_port *port, const struct xtun_conf *now)
 {
 	WRITE_ONCE(port->wire, now->ops->wire);
-	if (port->wire->common)
+	if (port->wire->shared)
 		xtun_port_let_go(port);
 }
 
@@ -520,9 +520,9 @@ static int xtun_udp_whole(struct sk_buff *skb)
 }
 
 /* RFC 768; without a checksum over IPv6: RFC 6935, where both ends know of it. */
-static enum xtun_reason xtun_udp_check(struct sk_buff *skb,
-				       const struct xtun_conf *conf,
-				       const struct xtun_hdr *h)
+static enum xtun_drop_reason xtun_udp_check(struct sk_buff *skb,
+					    const struct xtun_conf *conf,
+					    const struct xtun_hdr *h)
 {
 	const struct udphdr *uh = (const struct udphdr *)skb->data;
 	unsigned int len = ntohs(uh->len);

@@ -622,7 +622,7 @@ static void find_drops(const struct story *s, finding_cb_t cb, void *ctx)
 /* In the order in which a packet would meet them. */
 static const struct cause {
 	const char *name;
-	bool (*is)(const struct story *s, struct finding *finding);
+	bool (*applies)(const struct story *s, struct finding *finding);
 } causes[] = {
 	{ "device-down", home_down },
 	{ "family", too_narrow },
@@ -666,7 +666,7 @@ void causes_find(const struct story *story, finding_cb_t cb, void *ctx)
 	for (i = 0; i < ARRAY_SIZE(causes); i++) {
 		struct finding finding = { .cause = causes[i].name };
 
-		if (!causes[i].is(story, &finding))
+		if (!causes[i].applies(story, &finding))
 			continue;
 		found(&finding, cb, ctx);
 		if (!story->is_tunnel)

@@ -32,7 +32,7 @@
 #define XTUN_SLOT_DATA		108
 
 /**
- * struct xtun_sent - by what a packet is known that was sent
+ * struct xtun_sent_id - by what a packet is known that was sent
  * @peer: whom it was sent to
  * @tunnel: id of the tunnel
  * @ident: identification of the outer packet, of the first of several segments
@@ -44,7 +44,7 @@
  * What was sent in another form than today's is nothing to read as one. It is
  * hashed and compared as a whole, so every byte is always set.
  */
-struct xtun_sent {
+struct xtun_sent_id {
 	union nf_inet_addr peer;
 	u32 tunnel;
 	u32 ident;
@@ -68,25 +68,25 @@ struct xtun_slot {
 	u16 segs;
 	u16 len;
 	unsigned long time;
-	struct xtun_sent sent;
+	struct xtun_sent_id sent;
 	u8 data[XTUN_SLOT_DATA];
 };
 
 /**
- * struct xtun_memory - what an underlay netns remembers
+ * struct xtun_sent_cache - what an underlay netns remembers
  * @seed: makes places in it hard to guess
  * @slots: the packets, each in the one place that it can have
  */
-struct xtun_memory {
+struct xtun_sent_cache {
 	u32 seed;
 	struct xtun_slot slots[1 << XTUN_SLOTS_BITS];
 };
 
-static struct xtun_sent xtun_memory_sent(const struct xtun_conf *conf,
-					 const union nf_inet_addr *peer,
-					 u32 ident)
+static struct xtun_sent_id xtun_sent_cache_key(const struct xtun_conf *conf,
+					       const union nf_inet_addr *peer,
+					       u32 ident)
 {
-	return (struct xtun_sent){
+	return (struct xtun_sent_id){
 		.peer = *peer,
 		.tunnel = conf->tun->id,
 		.ident = ident,
@@ -96,59 +96,59 @@ static struct xtun_sent xtun_memory_sent(const struct xtun_conf *conf,
 	};
 }
 
-static struct xtun_slot *xtun_memory_slot(struct xtun_memory *memory,
-					  const struct xtun_sent *sent)
+static struct xtun_slot *xtun_sent_cache_slot(struct xtun_sent_cache *cache,
+					      const struct xtun_sent_id *sent)
 {
 	u32 hash = jhash2((const u32 *)sent, sizeof(*sent) / sizeof(u32),
-			  memory->seed);
+			  cache->seed);
 
-	return &memory->slots[hash >> (32 - XTUN_SLOTS_BITS)];
+	return &cache->slots[hash >> (32 - XTUN_SLOTS_BITS)];
 }
 
 /**
- * xtun_memory_get() - have a memory in an underlay netns
+ * xtun_sent_cache_get() - have a cache in an underlay netns
  * @xn: the netns
  *
  * Context: RTNL, may sleep.
  * Return: 0 or -ENOMEM.
  */
-int xtun_memory_get(struct xtun_net *xn)
+int xtun_sent_cache_get(struct xtun_net *xn)
 {
-	struct xtun_memory *memory;
+	struct xtun_sent_cache *cache;
 	int i;
 
-	if (rtnl_dereference(xn->memory))
+	if (rtnl_dereference(xn->sent_cache))
 		return 0;
-	memory = kvzalloc(sizeof(*memory), GFP_KERNEL_ACCOUNT);
-	if (!memory)
+	cache = kvzalloc(sizeof(*cache), GFP_KERNEL_ACCOUNT);
+	if (!cache)
 		return -ENOMEM;
-	memory->seed = get_random_u32();
-	for (i = 0; i < ARRAY_SIZE(memory->slots); i++)
-		spin_lock_init(&memory->slots[i].lock);
-	rcu_assign_pointer(xn->memory, memory);
+	cache->seed = get_random_u32();
+	for (i = 0; i < ARRAY_SIZE(cache->slots); i++)
+		spin_lock_init(&cache->slots[i].lock);
+	rcu_assign_pointer(xn->sent_cache, cache);
 	return 0;
 }
 
 /**
- * xtun_memory_free() - free the memory of an underlay netns
+ * xtun_sent_cache_free() - free the cache of an underlay netns
  * @xn: the netns, without tunnels by now
  *
  * Context: process, may sleep.
  */
-void xtun_memory_free(struct xtun_net *xn)
+void xtun_sent_cache_free(struct xtun_net *xn)
 {
-	kvfree(rcu_dereference_protected(xn->memory, true));
+	kvfree(rcu_dereference_protected(xn->sent_cache, true));
 }
 
 /* Does the tunnel remember this packet, the first on this CPU in a jiffy? */
-static bool xtun_memory_wanted(const struct xtun_cx *cx)
+static bool xtun_sent_cache_wanted(const struct xtun_cx *cx)
 {
 	struct xtun_dev *tun = cx->tun;
 
-	if (READ_ONCE(tun->watch) & XTUN_WATCH_ARMED &&
+	if (READ_ONCE(tun->track) & XTUN_TRACK_ARMED &&
 	    time_after(jiffies, READ_ONCE(tun->armed_until))) {
 		spin_lock(&tun->peers_lock);
-		WRITE_ONCE(tun->watch, tun->watch & ~XTUN_WATCH_ARMED);
+		WRITE_ONCE(tun->track, tun->track & ~XTUN_TRACK_ARMED);
 		spin_unlock(&tun->peers_lock);
 	}
 	/* Nobody sends errors to who sent something else than IP. */
@@ -157,26 +157,26 @@ static bool xtun_memory_wanted(const struct xtun_cx *cx)
 }
 
 /**
- * xtun_memory_note() - remember a packet that is being sent
+ * xtun_sent_cache_add() - remember a packet that is being sent
  * @cx: the packet, its data at the payload, with tag and identification
  *
- * Who finds a slot taken goes on without: it is a memory of samples.
+ * Who finds a slot taken goes on without: it is a cache of samples.
  *
  * Context: BH disabled.
  */
-void xtun_memory_note(const struct xtun_cx *cx)
+void xtun_sent_cache_add(const struct xtun_cx *cx)
 {
-	struct xtun_memory *memory;
+	struct xtun_sent_cache *cache;
 	struct xtun_slot *slot;
-	struct xtun_sent sent;
+	struct xtun_sent_id sent;
 
-	__this_cpu_write(cx->tun->pcpu->noted, (unsigned int)jiffies);
-	memory = rcu_dereference_bh(xtun_net(cx->tun->net)->memory);
-	if (!memory || !xtun_memory_wanted(cx))
+	__this_cpu_write(cx->tun->pcpu->cached, (unsigned int)jiffies);
+	cache = rcu_dereference_bh(xtun_net(cx->tun->net)->sent_cache);
+	if (!cache || !xtun_sent_cache_wanted(cx))
 		return;
 
-	sent = xtun_memory_sent(cx->conf, &cx->daddr, cx->ident);
-	slot = xtun_memory_slot(memory, &sent);
+	sent = xtun_sent_cache_key(cx->conf, &cx->daddr, cx->ident);
+	slot = xtun_sent_cache_slot(cache, &sent);
 	if (!spin_trylock(&slot->lock))
 		return;
 	slot->sent = sent;
@@ -190,12 +190,12 @@ void xtun_memory_note(const struct xtun_cx *cx)
 }
 
 /* Copies what was sent, if it had a segment number @n. */
-static unsigned int xtun_memory_read(struct xtun_memory *memory,
-				     const struct xtun_sent *sent,
-				     unsigned int n, void *data,
-				     unsigned int size)
+static unsigned int xtun_sent_cache_read(struct xtun_sent_cache *cache,
+					 const struct xtun_sent_id *sent,
+					 unsigned int n, void *data,
+					 unsigned int size)
 {
-	struct xtun_slot *slot = xtun_memory_slot(memory, sent);
+	struct xtun_slot *slot = xtun_sent_cache_slot(cache, sent);
 	unsigned int len = 0;
 
 	spin_lock(&slot->lock);
@@ -209,7 +209,7 @@ static unsigned int xtun_memory_read(struct xtun_memory *memory,
 }
 
 /**
- * xtun_memory_find() - look up a packet that was sent
+ * xtun_sent_cache_find() - look up a packet that was sent
  * @conf: configuration of the tunnel
  * @peer: whom it was sent to
  * @ident: its identification, as in struct xtun_cx
@@ -221,36 +221,36 @@ static unsigned int xtun_memory_read(struct xtun_memory *memory,
  * Context: BH disabled.
  * Return: bytes found, 0 for nothing.
  */
-unsigned int xtun_memory_find(const struct xtun_conf *conf,
-			      const union nf_inet_addr *peer, u32 ident,
-			      unsigned int segs, void *data, unsigned int size)
+unsigned int xtun_sent_cache_find(const struct xtun_conf *conf,
+				  const union nf_inet_addr *peer, u32 ident,
+				  unsigned int segs, void *data, unsigned int size)
 {
-	struct xtun_memory *memory;
-	struct xtun_sent sent;
+	struct xtun_sent_cache *cache;
+	struct xtun_sent_id sent;
 	unsigned int n, len;
 
-	memory = rcu_dereference_bh(xtun_net(conf->tun->net)->memory);
-	if (!memory || !ident)
+	cache = rcu_dereference_bh(xtun_net(conf->tun->net)->sent_cache);
+	if (!cache || !ident)
 		return 0;
-	sent = xtun_memory_sent(conf, peer, ident);
-	len = xtun_memory_read(memory, &sent, 0, data, size);
+	sent = xtun_sent_cache_key(conf, peer, ident);
+	len = xtun_sent_cache_read(cache, &sent, 0, data, size);
 	for (n = 1; !len && n < segs; n++) {
 		sent.ident = (ident & ~0xffff) | (u16)(ident - n);
-		len = xtun_memory_read(memory, &sent, n, data, size);
+		len = xtun_sent_cache_read(cache, &sent, n, data, size);
 	}
 	return len;
 }
 
 /**
- * xtun_memory_arm() - remember all packets for a while
+ * xtun_sent_cache_arm() - remember all packets for a while
  * @tun: tunnel that has got a short quote
  *
  * Context: BH disabled.
  */
-void xtun_memory_arm(struct xtun_dev *tun)
+void xtun_sent_cache_arm(struct xtun_dev *tun)
 {
 	spin_lock(&tun->peers_lock);
 	WRITE_ONCE(tun->armed_until, jiffies + XTUN_ARMED_TIME);
-	WRITE_ONCE(tun->watch, tun->watch | XTUN_WATCH_ARMED);
+	WRITE_ONCE(tun->track, tun->track | XTUN_TRACK_ARMED);
 	spin_unlock(&tun->peers_lock);
 }

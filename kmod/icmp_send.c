@@ -28,31 +28,31 @@
 #define XTUN_MTU4_MIN		68
 
 /* Type and code that a sender gets, by his family. */
-struct xtun_told_as {
+struct xtun_icmp_form {
 	u8 type;
 	u8 code;
 };
 
-static const struct xtun_told_as xtun_told_v4[] = {
-	[XTUN_KIND_NETWORK] = { ICMP_DEST_UNREACH, ICMP_NET_UNREACH },
-	[XTUN_KIND_HOST] = { ICMP_DEST_UNREACH, ICMP_HOST_UNREACH },
-	[XTUN_KIND_PROHIBITED_NET] = { ICMP_DEST_UNREACH, ICMP_NET_ANO },
-	[XTUN_KIND_PROHIBITED_HOST] = { ICMP_DEST_UNREACH, ICMP_HOST_ANO },
-	[XTUN_KIND_PROHIBITED] = { ICMP_DEST_UNREACH, ICMP_PKT_FILTERED },
-	[XTUN_KIND_TIME] = { ICMP_TIME_EXCEEDED, ICMP_EXC_TTL },
-	[XTUN_KIND_TOO_BIG] = { ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED },
+static const struct xtun_icmp_form xtun_icmp_forms_v4[] = {
+	[XTUN_CLASS_NETWORK] = { ICMP_DEST_UNREACH, ICMP_NET_UNREACH },
+	[XTUN_CLASS_HOST] = { ICMP_DEST_UNREACH, ICMP_HOST_UNREACH },
+	[XTUN_CLASS_PROHIBITED_NET] = { ICMP_DEST_UNREACH, ICMP_NET_ANO },
+	[XTUN_CLASS_PROHIBITED_HOST] = { ICMP_DEST_UNREACH, ICMP_HOST_ANO },
+	[XTUN_CLASS_PROHIBITED] = { ICMP_DEST_UNREACH, ICMP_PKT_FILTERED },
+	[XTUN_CLASS_TIME] = { ICMP_TIME_EXCEEDED, ICMP_EXC_TTL },
+	[XTUN_CLASS_TOO_BIG] = { ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED },
 };
 
-static const struct xtun_told_as xtun_told_v6[] = {
-	[XTUN_KIND_NETWORK] = { ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
-	[XTUN_KIND_HOST] = { ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH },
-	[XTUN_KIND_PROHIBITED_NET] = { ICMPV6_DEST_UNREACH,
+static const struct xtun_icmp_form xtun_icmp_forms_v6[] = {
+	[XTUN_CLASS_NETWORK] = { ICMPV6_DEST_UNREACH, ICMPV6_NOROUTE },
+	[XTUN_CLASS_HOST] = { ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH },
+	[XTUN_CLASS_PROHIBITED_NET] = { ICMPV6_DEST_UNREACH,
 				       ICMPV6_ADM_PROHIBITED },
-	[XTUN_KIND_PROHIBITED_HOST] = { ICMPV6_DEST_UNREACH,
+	[XTUN_CLASS_PROHIBITED_HOST] = { ICMPV6_DEST_UNREACH,
 					ICMPV6_ADM_PROHIBITED },
-	[XTUN_KIND_PROHIBITED] = { ICMPV6_DEST_UNREACH, ICMPV6_ADM_PROHIBITED },
-	[XTUN_KIND_TIME] = { ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT },
-	[XTUN_KIND_TOO_BIG] = { ICMPV6_PKT_TOOBIG, 0 },
+	[XTUN_CLASS_PROHIBITED] = { ICMPV6_DEST_UNREACH, ICMPV6_ADM_PROHIBITED },
+	[XTUN_CLASS_TIME] = { ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT },
+	[XTUN_CLASS_TOO_BIG] = { ICMPV6_PKT_TOOBIG, 0 },
 };
 
 /* Is the inner packet one that must not be answered (RFC 1122 3.2.2)? */
@@ -142,7 +142,7 @@ static bool xtun_mute_routed(const struct xtun_cx *cx)
 }
 
 static void xtun_fill_error4(struct sk_buff *err, const struct sk_buff *skb,
-			     const struct xtun_told_as *as, u32 mtu)
+			     const struct xtun_icmp_form *as, u32 mtu)
 {
 	const struct iphdr *inner = ip_hdr(skb);
 	unsigned int len = err->len;
@@ -173,7 +173,7 @@ static void xtun_fill_error4(struct sk_buff *err, const struct sk_buff *skb,
 }
 
 static void xtun_fill_error6(struct sk_buff *err, const struct sk_buff *skb,
-			     const struct xtun_told_as *as, u32 mtu)
+			     const struct xtun_icmp_form *as, u32 mtu)
 {
 	const struct ipv6hdr *inner = ipv6_hdr(skb);
 	unsigned int len = err->len;
@@ -237,7 +237,7 @@ static bool xtun_host_allowed(struct net_device *dev, u8 family,
 }
 
 /**
- * xtun_tell_allowed() - may one more error be sent?
+ * xtun_icmp_allowed() - may one more error be sent?
  * @dev: device that it leaves by
  * @family: AF_INET or AF_INET6
  * @to: whom it is for
@@ -248,7 +248,7 @@ static bool xtun_host_allowed(struct net_device *dev, u8 family,
  * Context: BH disabled, RCU.
  * Return: whether it may.
  */
-bool xtun_tell_allowed(struct net_device *dev, u8 family,
+bool xtun_icmp_allowed(struct net_device *dev, u8 family,
 		       union nf_inet_addr to)
 {
 	struct net *net = dev_net(dev);
@@ -268,18 +268,18 @@ static bool xtun_frame_allowed(const struct xtun_cx *cx, u8 type)
 		return true;
 	if (cx->proto == htons(ETH_P_IP)) {
 		to.ip = ip_hdr(cx->skb)->saddr;
-		return xtun_tell_allowed(dev, AF_INET, to);
+		return xtun_icmp_allowed(dev, AF_INET, to);
 	}
 	to.in6 = ipv6_hdr(cx->skb)->saddr;
-	return xtun_tell_allowed(dev, AF_INET6, to);
+	return xtun_icmp_allowed(dev, AF_INET6, to);
 }
 
 /*
  * A frame's sender may be behind a bridge without any address: he gets a frame
  * back out of the tunnel, as if the destination had sent it.
  */
-static void xtun_tell_frame(const struct xtun_cx *cx,
-			    const struct xtun_told_as *as, u32 mtu)
+static void xtun_icmp_send_frame(const struct xtun_cx *cx,
+				 const struct xtun_icmp_form *as, u32 mtu)
 {
 	bool v4 = cx->proto == htons(ETH_P_IP);
 	unsigned int headers = v4 ? sizeof(struct iphdr) +
@@ -350,8 +350,8 @@ static void xtun_have_transport(struct sk_buff *skb)
  * sent it, because of NAT on the way to this device, the error's own way out
  * through connection tracking leads it, and what it quotes, back to him.
  */
-static void xtun_tell_routed(const struct xtun_cx *cx,
-			     const struct xtun_told_as *as, u32 mtu)
+static void xtun_icmp_send_routed(const struct xtun_cx *cx,
+				  const struct xtun_icmp_form *as, u32 mtu)
 {
 	struct inet6_skb_parm parm6 = {};
 	struct inet_skb_parm parm4 = {};
@@ -362,49 +362,49 @@ static void xtun_tell_routed(const struct xtun_cx *cx,
 			icmp6_send(cx->skb, as->type, as->code, mtu, NULL,
 				   &parm6);
 	} else if (xtun_have_route(cx)) {
-		xtun_icmp_send(cx->skb, as->type, as->code, htonl(mtu), &parm4);
+		xtun_compat_icmp_send(cx->skb, as->type, as->code, htonl(mtu), &parm4);
 	}
 }
 
 /* The least MTU that a host has to believe, RFC 791 and RFC 8200. */
-static u32 xtun_told_mtu(const struct xtun_cx *cx, u32 mtu)
+static u32 xtun_icmp_mtu(const struct xtun_cx *cx, u32 mtu)
 {
 	return max_t(u32, mtu, cx->proto == htons(ETH_P_IP) ? XTUN_MTU4_MIN :
 							      IPV6_MIN_MTU);
 }
 
 /**
- * xtun_told_kind() - what a tunnel's senders are told of an error
+ * xtun_icmp_class_told() - what a tunnel's senders are told of an error
  * @conf: the tunnel's configuration
- * @kind: what the error says
+ * @class: what the error says
  *
  * With icmp-relay strict the tunnel is one hop, on which no time runs out: RFC
  * 2003 section 4, RFC 2473 section 8.
  *
  * Context: any.
- * Return: its kind for them.
+ * Return: its class for them.
  */
-enum xtun_kind xtun_told_kind(const struct xtun_conf *conf, enum xtun_kind kind)
+enum xtun_icmp_class xtun_icmp_class_told(const struct xtun_conf *conf, enum xtun_icmp_class class)
 {
-	if (kind == XTUN_KIND_TIME &&
+	if (class == XTUN_CLASS_TIME &&
 	    conf->p.icmp_relay == XTUN_ICMP_RELAY_STRICT)
-		return XTUN_KIND_HOST;
-	return kind;
+		return XTUN_CLASS_HOST;
+	return class;
 }
 
 /**
- * xtun_tell() - tell the sender of an inner packet what is wrong with it
+ * xtun_icmp_send() - tell the sender of an inner packet what is wrong with it
  * @cx: the packet, classified, its network header the inner one
- * @kind: what, one that senders are told
- * @mtu: with %XTUN_KIND_TOO_BIG what fits, in bytes of inner IP packet; else 0
+ * @class: what, one that senders are told
+ * @mtu: with %XTUN_CLASS_TOO_BIG what fits, in bytes of inner IP packet; else 0
  *
  * Context: BH disabled.
  * Return: false when he may not be told (RFC 1122 section 3.2.2, RFC 4443
  * section 2.4 e, and whoever has not sent it into this tunnel).
  */
-bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
+bool xtun_icmp_send(const struct xtun_cx *cx, enum xtun_icmp_class class, u32 mtu)
 {
-	const struct xtun_told_as *as;
+	const struct xtun_icmp_form *as;
 	bool in_frame;
 
 	if (!cx->routed || xtun_mute(cx))
@@ -413,15 +413,15 @@ bool xtun_tell(const struct xtun_cx *cx, enum xtun_kind kind, u32 mtu)
 	if (in_frame ? xtun_mute_frame(cx) : xtun_mute_routed(cx))
 		return false;
 
-	kind = xtun_told_kind(cx->conf, kind);
-	as = cx->proto == htons(ETH_P_IP) ? &xtun_told_v4[kind] :
-					    &xtun_told_v6[kind];
-	if (kind == XTUN_KIND_TOO_BIG)
-		mtu = xtun_told_mtu(cx, mtu);
+	class = xtun_icmp_class_told(cx->conf, class);
+	as = cx->proto == htons(ETH_P_IP) ? &xtun_icmp_forms_v4[class] :
+					    &xtun_icmp_forms_v6[class];
+	if (class == XTUN_CLASS_TOO_BIG)
+		mtu = xtun_icmp_mtu(cx, mtu);
 	if (in_frame)
-		xtun_tell_frame(cx, as, mtu);
+		xtun_icmp_send_frame(cx, as, mtu);
 	else
-		xtun_tell_routed(cx, as, mtu);
+		xtun_icmp_send_routed(cx, as, mtu);
 	return true;
 }
 
@@ -443,32 +443,32 @@ static void xtun_teach_local(const struct xtun_cx *cx, u32 mtu)
 }
 
 /**
- * xtun_drop_told() - drop an inner packet, and tell its sender why
+ * xtun_drop_icmp() - drop an inner packet, and tell its sender why
  * @cx: the packet, consumed, classified, its network header the inner one
  * @reason: what it is counted as
- * @kind: what its sender is told, if he may be told anything
+ * @class: what its sender is told, if he may be told anything
  *
  * Context: BH disabled.
  * Return: always -EINVAL.
  */
-int xtun_drop_told(const struct xtun_cx *cx, enum xtun_reason reason,
-		   enum xtun_kind kind)
+int xtun_drop_icmp(const struct xtun_cx *cx, enum xtun_drop_reason reason,
+		   enum xtun_icmp_class class)
 {
-	xtun_tell(cx, kind, 0);
+	xtun_icmp_send(cx, class, 0);
 	return xtun_drop(cx->tun, cx->skb, reason);
 }
 
 /**
- * xtun_tell_kept() - tell the sender of an inner packet that is gone
+ * xtun_icmp_send_kept() - tell the sender of an inner packet that is gone
  * @cx: what is known of it, without the packet itself
  * @data: the beginning of its payload
  * @len: bytes of that
- * @kind: what its sender is told, if he may be told anything
+ * @class: what its sender is told, if he may be told anything
  *
  * Context: BH disabled.
  */
-void xtun_tell_kept(const struct xtun_cx *cx, const void *data,
-		    unsigned int len, enum xtun_kind kind)
+void xtun_icmp_send_kept(const struct xtun_cx *cx, const void *data,
+			 unsigned int len, enum xtun_icmp_class class)
 {
 	struct xtun_cx kept = *cx;
 
@@ -482,7 +482,7 @@ void xtun_tell_kept(const struct xtun_cx *cx, const void *data,
 	kept.skb->protocol = cx->proto;
 	skb_reset_mac_header(kept.skb);
 	skb_set_network_header(kept.skb, cx->l3_off);
-	xtun_tell(&kept, kind, 0);
+	xtun_icmp_send(&kept, class, 0);
 	consume_skb(kept.skb);
 }
 
@@ -496,8 +496,8 @@ void xtun_tell_kept(const struct xtun_cx *cx, const void *data,
  */
 int xtun_drop_too_big(const struct xtun_cx *cx, u32 mtu)
 {
-	xtun_teach_local(cx, xtun_told_mtu(cx, mtu));
-	xtun_tell(cx, XTUN_KIND_TOO_BIG, mtu);
+	xtun_teach_local(cx, xtun_icmp_mtu(cx, mtu));
+	xtun_icmp_send(cx, XTUN_CLASS_TOO_BIG, mtu);
 	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
 }
 
