@@ -223,6 +223,36 @@ def words_of_help(bench):
     ktap.eq(re.findall(r"^no (.*)", said, re.M), [], "words that tunctl help does not know")
 
 
+ENDS = "local 192.0.2.1 remote 192.0.2.9"
+# What each encapsulation cannot do without, and a use of each word that not all have.
+NEEDS = {"ip": "", "gre": "", "nvgre": "key 5000", "vxlan": "key 7", "geneve": "key 7",
+         "fou": "dport 5555", "gue": "", "gtp": "key 7", "l2tp": "key 7 dport 1701",
+         "l2tp-ip": "key 7", "icmp": "key 7 echo request"}
+USES = {"key": "key 5001", "ikey": "ikey 5001 okey 5002", "okey": "okey 5002 ikey 5001", "csum": "csum", "icsum": "icsum",
+        "ocsum": "ocsum", "seq": "seq", "iseq": "iseq", "oseq": "oseq", "sport": "sport 4000",
+        "dport": "dport 4001", "lport": "lport 4002", "udpcsum": "noudpcsum",
+        "noudpcsum": "noudpcsum", "qfi": "qfi 5", "pdu": "qfi 5 pdu uplink",
+        "cookie": "cookie 00112233", "icookie": "icookie 00112233", "ocookie": "ocookie 00112233",
+        "l2spec": "l2spec none", "echo": "echo request", "keepalive": "keepalive 9"}
+
+
+@ktap.table("encap {0} takes the words that tunctl help says it has, and no others", NEEDS.items())
+def words_of_encap(bench, encap, needs):
+    said = bench.ns.run("sh", text="".join(f"tunctl help {word}\n" for word in USES)).stdout
+    listed = dict(zip(USES, re.findall(r"^    with encap (.*)", said, re.M)))
+    ktap.eq(len(listed), len(USES), "words that say which encapsulations have them")
+    wrong = []
+    for word, use in USES.items():
+        given = use.split()[0]
+        kept = re.sub(r"\bkey \S+" if "key" in given else rf"\b{given} \S+", "", needs)
+        seen = bench.ns.run("tunctl", "add", "words0", "encap", encap,
+                            *f"{ENDS} {kept} {use}".split())
+        bench.ns.run("ip", "link", "del", "words0")
+        if (seen.returncode == 0) != (encap in listed[word].split(", ")):
+            wrong.append((use, listed[word], seen.stderr))
+    ktap.eq(wrong, [], "words about which help and kernel differ")
+
+
 @ktap.table("tunctl {0} tells what happens", ["monitor", "-j monitor"])
 def monitor(_, command):
     ns = net.Namespace("monitor")

@@ -46,9 +46,9 @@ ends()
 complete_at()
 {
 	bash -c 'source "$1"; shift
-		COMP_WORDS=(true "$@"); COMP_CWORD=$#; _tunctl
+		COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tunctl
 		echo " ${COMPREPLY[*]} "' - \
-		"$here/tunctl/tunctl.bash-completion" "$@"
+		"$here/tunctl/tunctl.bash-completion" "$tunctl" "$@"
 }
 
 check_man()
@@ -96,6 +96,14 @@ check_completion()
 	offered=$(complete_at add x ttl 5 "")
 	[[ $offered != *" ttl "* && $offered == *" tos "* ]]
 	result $? "completion offers no word twice" "$offered"
+
+	offered=$(complete_at add x encap gre "")
+	[[ $offered != *" qfi "* && $offered == *" csum "* ]]
+	result $? "completion offers the encapsulation's words" "$offered"
+
+	offered=$(complete_at "")
+	[[ $offered == *" explain "* && $offered != *" complete "* ]]
+	result $? "completion offers commands" "$offered"
 }
 
 check_plugin()
@@ -127,6 +135,10 @@ ends 1 "" "$tunctl" --bogus
 ends 1 "NAME" "$tunctl" add
 ends 1 "1 to 15 bytes" "$tunctl" add 0123456789abcdef
 ends 1 "\"256\": ttl takes" "$tunctl" add x ttl 256
+ends 0 "with encap gtp" "$tunctl" help qfi
+ends 0 "a number from 68 to 65535 or auto" "$tunctl" help mtu
+ends 1 "\"67\": mtu takes" "$tunctl" add x mtu 67
+ends 1 "\"65\": qfi takes" "$tunctl" add x qfi 65
 ends 1 "given twice" "$tunctl" set x ttl 1 ttl 2
 ends 1 "netns \"no such\"" "$tunctl" add x encap gre netns "no such"
 ends 1 "netns \"no such\"" "$tunctl" -n "no such" show

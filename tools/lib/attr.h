@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Netlink attributes, written and read without a library: iproute2's plug-in
- * must not bring one, and tunctl shares the grammar with it.
+ * Netlink attributes, written and read without a library. The plug-in is loaded
+ * into ip(8), and is to work with the ip binary of any distribution, which need
+ * not have libmnl, and whose message it adds to as iproute2 has laid it out. The
+ * grammar, which tunctl shares with it, is written with these; all that tunctl
+ * says to the kernel besides, it says with libmnl.
  */
 #ifndef XTUN_TOOLS_ATTR_H
 #define XTUN_TOOLS_ATTR_H

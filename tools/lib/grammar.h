@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The grammar of a tunnel's configuration: one table of words from which
- * everything else is made: attributes from words, words from attributes, help.
+ * everything else is made: attributes from words, words from attributes, help,
+ * completion.
  */
 #ifndef XTUN_TOOLS_GRAMMAR_H
 #define XTUN_TOOLS_GRAMMAR_H
@@ -66,6 +67,9 @@ struct xg_name {
  * @attr: attribute that it gives
  * @attr2: second attribute that it gives, or 0
  * @size: XG_NUM, XG_MARK: bytes of the attribute
+ * @min: XG_NUM: least number, beside those that have names
+ * @max: XG_NUM: greatest number, 0 for what the attribute can hold
+ * @encaps: bits XG_ENCAP() of the encapsulations that have the word, 0 for all
  * @on: XG_BITS: sets them
  * @hex: printed in hexadecimal
  * @always: printed even if it is the default
@@ -80,15 +84,23 @@ struct xg_word {
 	__u16 attr;
 	__u16 attr2;
 	__u8 size;
+	__u32 min;
+	__u32 max;
+	__u32 encaps;
 	bool on;
 	bool hex;
 	bool always;
 };
 
+#define XG_ENCAP(encap)		(1U << (encap))
+
 /* words.c: ended by a word without a name */
 extern const struct xg_word xg_words[];
 
 const struct xg_word *xg_find(const char *name);
+const struct xg_name *xg_find_value(const struct xg_word *word, const char *name);
+bool xg_takes_value(const struct xg_word *word);
+unsigned long long xg_max(const struct xg_word *word);
 __u64 xg_settles(const struct xg_word *word);
 
 /**
@@ -167,6 +179,7 @@ void xg_print(const struct nlattr *const tb[], bool foreign, xg_emit_t emit,
 void xg_usage(const struct xg_word *word, char *buf, size_t size);
 void xg_takes(const struct xg_word *word, char *buf, size_t size);
 void xg_default(const struct xg_word *word, char *buf, size_t size);
+void xg_encaps(const struct xg_word *word, char *buf, size_t size);
 void xg_help_line(const struct xg_word *word, char *buf, size_t size);
 void __printf(3, 4) xg_append(char *buf, size_t size, const char *fmt, ...);
 

@@ -56,22 +56,10 @@ static bool read_number(const char *text, unsigned long long max,
 	return !errno && *value <= max;
 }
 
-static const struct xg_name *find_name(const struct xg_word *word,
-				       const char *text)
-{
-	const struct xg_name *name;
-
-	for (name = word->names; name && name->name; name++) {
-		if (!strcmp(name->name, text))
-			return name;
-	}
-	return NULL;
-}
-
 static int parse_name(struct xg_parse *p, const struct xg_word *word,
 		      const char *arg)
 {
-	const struct xg_name *name = find_name(word, arg);
+	const struct xg_name *name = xg_find_value(word, arg);
 
 	if (!name)
 		return wrong_value(p, word, arg);
@@ -82,22 +70,27 @@ static int parse_name(struct xg_parse *p, const struct xg_word *word,
 static int parse_num(struct xg_parse *p, const struct xg_word *word,
 		     const char *arg)
 {
-	unsigned long long max = (1ULL << (8 * word->size)) - 1;
-	const struct xg_name *name = find_name(word, arg);
+	const struct xg_name *name = xg_find_value(word, arg);
 	unsigned long long value;
+	bool named = false;
 
 	if (name) {
 		xa_put_uint(&p->buf, word->attr, word->size, name->value);
 		return 0;
 	}
-	if (!read_number(arg, max, &value))
+	if (!read_number(arg, UINT_MAX, &value))
 		return wrong_value(p, word, arg);
 	/* 0 means the same as its name wherever it has one; others do not */
 	for (name = word->names; name && name->name; name++) {
-		if (value && name->value == value)
+		if (name->value != value)
+			continue;
+		if (value)
 			return wrong(p, arg, "this %s is written %s",
 				     word->name, name->name);
+		named = true;
 	}
+	if (!named && (value < word->min || value > xg_max(word)))
+		return wrong_value(p, word, arg);
 	xa_put_uint(&p->buf, word->attr, word->size, value);
 	return 0;
 }
@@ -164,7 +157,7 @@ static int parse_addr(struct xg_parse *p, const struct xg_word *word,
 	struct in6_addr addr;
 	size_t len = 0;
 
-	if (!find_name(word, arg)) {
+	if (!xg_find_value(word, arg)) {
 		len = read_addr(arg, &addr);
 		if (!len)
 			return wrong_value(p, word, arg);
@@ -178,7 +171,7 @@ static int parse_link(struct xg_parse *p, const struct xg_word *word,
 {
 	unsigned long long index = 0;
 
-	if (!find_name(word, arg)) {
+	if (!xg_find_value(word, arg)) {
 		index = if_nametoindex(arg);
 		p->dev_by_name = index;
 		if (!index && !strncmp(arg, "if", 2) &&
@@ -217,7 +210,7 @@ static int parse_prefixes(struct xg_parse *p, const struct xg_word *word,
 			  const char *arg)
 {
 	size_t nest = xa_nest_start(&p->buf, word->attr);
-	const char *from = find_name(word, arg) ? NULL : arg;
+	const char *from = xg_find_value(word, arg) ? NULL : arg;
 	char one[64];
 
 	while (from) {
@@ -239,7 +232,7 @@ static int parse_ports(struct xg_parse *p, const struct xg_word *word,
 	unsigned long long min = 0, max = 0;
 	char first[16];
 
-	if (find_name(word, arg))
+	if (xg_find_value(word, arg))
 		goto put;
 	if (!copy_until(first, sizeof(first), arg, "-") ||
 	    !read_number(first, USHRT_MAX, &min) ||
@@ -276,7 +269,7 @@ static int parse_cookie(struct xg_parse *p, const struct xg_word *word,
 	__u8 cookie[XG_COOKIE_MAX];
 	size_t len = 0;
 
-	if (!find_name(word, arg)) {
+	if (!xg_find_value(word, arg)) {
 		len = read_cookie(arg, cookie);
 		if (!len && !strcmp(arg, XG_HIDDEN))
 			return wrong(p, arg,
@@ -294,7 +287,7 @@ static int parse_cookie(struct xg_parse *p, const struct xg_word *word,
 static int parse_mark(struct xg_parse *p, const struct xg_word *word,
 		      const char *arg)
 {
-	const struct xg_name *name = find_name(word, arg);
+	const struct xg_name *name = xg_find_value(word, arg);
 	unsigned long long value = 0;
 
 	if (name && name->value) {
@@ -381,7 +374,7 @@ int xg_parse_word(struct xg_parse *p, int argc, char **argv)
 		return unknown_word(p, argv[0]);
 	if (note_given(p, word))
 		return -1;
-	bare = word->type == XG_BARE || word->type == XG_BITS;
+	bare = !xg_takes_value(word);
 	if (!bare && argc < 2) {
 		wrong_value(p, word, argv[0]);
 		xg_append(p->error.msg, sizeof(p->error.msg),

@@ -142,7 +142,7 @@ static const struct bad {
 	{ "dev nosuchdevice", "nosuchdevice", "no such device" },
 	{ "dev if0", "if0", "no such device" },
 	{ "dev if-1", "if-1", "no such device" },
-	{ "ttl 256", "256", "a number from 0 to 255 or inherit" },
+	{ "ttl 256", "256", "a number from 1 to 255 or inherit" },
 	{ "ttl -1", "-1", "ttl takes" },
 	{ "ttl 0x", "0x", "ttl takes" },
 	{ "ttl 0x0x1", "0x0x1", "ttl takes" },
@@ -190,7 +190,7 @@ static const struct bad {
 	{ "l2spec eth", "eth", "l2spec takes none or default" },
 	{ "echo", "echo", "request or reply, and nothing follows it" },
 	{ "echo both", "both", "echo takes" },
-	{ "keepalive 65536", "65536", "a number from 0 to 65535 or off" },
+	{ "keepalive 65536", "65536", "a number from 1 to 65535 or off" },
 };
 
 static unsigned int test, failed;

@@ -69,13 +69,12 @@ void xg_usage(const struct xg_word *word, char *buf, size_t size)
 
 static void takes_what(const struct xg_word *word, char *buf, size_t size)
 {
-	unsigned long long max = (1ULL << (8 * word->size)) - 1;
-
 	buf[0] = '\0';
 	switch (word->type) {
 	case XG_NUM:
 	case XG_MARK:
-		xg_append(buf, size, "a number from 0 to %llu", max);
+		xg_append(buf, size, "a number from %u to %llu", word->min,
+			  xg_max(word));
 		break;
 	case XG_KEY:
 		xg_append(buf, size,
@@ -107,7 +106,7 @@ static void takes_what(const struct xg_word *word, char *buf, size_t size)
 /**
  * xg_takes() - what a word takes, in plain English
  * @word: the word
- * @buf: where to, for example "a number from 0 to 255 or inherit"
+ * @buf: where to, for example "a number from 1 to 255 or inherit"
  * @size: bytes there
  */
 void xg_takes(const struct xg_word *word, char *buf, size_t size)
@@ -143,6 +142,24 @@ void xg_default(const struct xg_word *word, char *buf, size_t size)
 	}
 	if (word->type == XG_NUM && word->dflt)
 		snprintf(buf, size, "%u", word->dflt);
+}
+
+/**
+ * xg_encaps() - which encapsulations have a word
+ * @word: the word
+ * @buf: where to; empty where all have it
+ * @size: bytes there
+ */
+void xg_encaps(const struct xg_word *word, char *buf, size_t size)
+{
+	const struct xg_name *encap;
+
+	buf[0] = '\0';
+	for (encap = xg_find("encap")->names; word->encaps && encap->name; encap++) {
+		if (word->encaps & XG_ENCAP(encap->value))
+			xg_append(buf, size, "%s%s", buf[0] ? ", " : "",
+				  encap->name);
+	}
 }
 
 /**

@@ -16,6 +16,13 @@
 
 static_assert(XTUN_A_CONF_MAX < FLAG_BITS, "attributes would be taken for flags");
 
+#define UDP	(XG_ENCAP(XTUN_ENCAP_VXLAN) | XG_ENCAP(XTUN_ENCAP_GENEVE) |	\
+		 XG_ENCAP(XTUN_ENCAP_FOU) | XG_ENCAP(XTUN_ENCAP_GUE) |		\
+		 XG_ENCAP(XTUN_ENCAP_GTP) | XG_ENCAP(XTUN_ENCAP_L2TP))
+#define L2TP	(XG_ENCAP(XTUN_ENCAP_L2TP) | XG_ENCAP(XTUN_ENCAP_L2TP_IP))
+#define KEYLESS	(XG_ENCAP(XTUN_ENCAP_IP) | XG_ENCAP(XTUN_ENCAP_FOU) |		\
+		 XG_ENCAP(XTUN_ENCAP_GUE))
+
 #define BITS_ON(b)							\
 	.type = XG_BITS, .attr = XTUN_A_CONF_FLAGS, .bits = (b), .on = true
 #define BITS_OFF(b)							\
@@ -177,14 +184,17 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "key", .type = XG_KEY, .attr = XTUN_A_CONF_IKEY,
 		.attr2 = XTUN_A_CONF_OKEY,
+		.encaps = ~KEYLESS,
 		.help = "number of the network, both ways",
 	},
 	{
 		.name = "ikey", .type = XG_KEY, .attr = XTUN_A_CONF_IKEY,
+		.encaps = ~KEYLESS,
 		.help = "key of packets that come in",
 	},
 	{
 		.name = "okey", .type = XG_KEY, .attr = XTUN_A_CONF_OKEY,
+		.encaps = ~KEYLESS,
 		.help = "key of packets that go out",
 	},
 	{
@@ -195,24 +205,28 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "ttl", .type = XG_NUM, .attr = XTUN_A_CONF_TTL,
 		.size = 1, .names = zero_is_inherit, .dflt = 64,
+		.min = 1,
 		.help = "TTL or hop limit of outer packets",
 	},
 	{
 		.name = "tos", .type = XG_NUM, .attr = XTUN_A_CONF_TOS,
 		.size = 1, .hex = true, .names = tos_names,
 		.dflt = XTUN_TOS_INHERIT,
+		.max = 0xfc,
 		.help = "DSCP of outer packets, as a byte",
 	},
 	{
 		.name = "flowlabel", .type = XG_NUM,
 		.attr = XTUN_A_CONF_FLOWLABEL, .size = 4, .hex = true,
 		.names = flowlabel_names, .dflt = XTUN_FLOWLABEL_AUTO,
+		.max = 0xfffff,
 		.help = "flow label of outer IPv6",
 	},
 	{
 		.name = "encaplimit", .type = XG_NUM,
 		.attr = XTUN_A_CONF_ENCAPLIMIT, .size = 2,
 		.names = encaplimit_names, .dflt = XTUN_ENCAPLIMIT_NONE,
+		.max = 255,
 		.help = "encapsulation limit option",
 	},
 	{
@@ -228,18 +242,22 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "mtu", .type = XG_NUM, .attr = XTUN_A_CONF_MTU,
 		.size = 4, .names = zero_is_auto,
+		.min = 68, .max = 65535,
 		.help = "pins the MTU; auto: it follows",
 	},
 	{
 		.name = "csum", BITS_ON(CSUM),
+		.encaps = XG_ENCAP(XTUN_ENCAP_GRE),
 		.help = "checksums are sent and demanded",
 	},
 	{
 		.name = "icsum", BITS_ON(XTUN_CONF_FLAGS_ICSUM),
+		.encaps = XG_ENCAP(XTUN_ENCAP_GRE),
 		.help = "checksums are demanded",
 	},
 	{
 		.name = "ocsum", BITS_ON(XTUN_CONF_FLAGS_OCSUM),
+		.encaps = XG_ENCAP(XTUN_ENCAP_GRE),
 		.help = "checksums are sent",
 	},
 	{
@@ -256,14 +274,17 @@ const struct xg_word xg_words[] = {
 	},
 	{
 		.name = "seq", BITS_ON(SEQ),
+		.encaps = XG_ENCAP(XTUN_ENCAP_GRE),
 		.help = "sequence numbers, sent and demanded",
 	},
 	{
 		.name = "iseq", BITS_ON(XTUN_CONF_FLAGS_ISEQ),
+		.encaps = XG_ENCAP(XTUN_ENCAP_GRE),
 		.help = "sequence numbers are demanded",
 	},
 	{
 		.name = "oseq", BITS_ON(XTUN_CONF_FLAGS_OSEQ),
+		.encaps = XG_ENCAP(XTUN_ENCAP_GRE),
 		.help = "sequence numbers are sent",
 	},
 	{
@@ -287,66 +308,82 @@ const struct xg_word xg_words[] = {
 		.name = "sport", .type = XG_PORTS,
 		.attr = XTUN_A_CONF_SPORT_MIN, .attr2 = XTUN_A_CONF_SPORT_MAX,
 		.names = zero_is_auto,
+		.encaps = UDP,
 		.help = "source ports of outer UDP",
 	},
 	{
 		.name = "dport", .type = XG_NUM, .attr = XTUN_A_CONF_DPORT,
 		.size = 2, .names = zero_is_auto,
+		.encaps = UDP,
+		.min = 1,
 		.help = "destination port of outer UDP",
 	},
 	{
 		.name = "lport", .type = XG_NUM, .attr = XTUN_A_CONF_LPORT,
 		.size = 2, .names = zero_is_auto,
+		.min = 1, .encaps = XG_ENCAP(XTUN_ENCAP_FOU) | XG_ENCAP(XTUN_ENCAP_GUE),
 		.help = "port where outer UDP arrives here",
 	},
 	{
 		.name = "udpcsum", BITS_OFF(XTUN_CONF_FLAGS_NOUDPCSUM),
+		.encaps = UDP,
 		.help = "outer UDP has a checksum (the default)",
 	},
 	{
 		.name = "noudpcsum", BITS_ON(XTUN_CONF_FLAGS_NOUDPCSUM),
+		.encaps = UDP,
 		.help = "outer UDP has none",
 	},
 	{
 		.name = "qfi", .type = XG_NUM, .attr = XTUN_A_CONF_QFI,
 		.size = 1, .names = qfi_names, .dflt = XTUN_QFI_NONE,
+		.encaps = XG_ENCAP(XTUN_ENCAP_GTP),
+		.max = 63,
 		.help = "QoS flow of 5G, in what goes out",
 	},
 	{
 		.name = "pdu", .type = XG_NAME, .attr = XTUN_A_CONF_PDU,
 		.names = pdu_names, .dflt = XTUN_PDU_DOWNLINK,
+		.encaps = XG_ENCAP(XTUN_ENCAP_GTP),
 		.help = "which way packets with a qfi go",
 	},
 	{
 		.name = "cookie", .type = XG_COOKIE,
 		.attr = XTUN_A_CONF_ICOOKIE, .attr2 = XTUN_A_CONF_OCOOKIE,
 		.names = zero_is_none,
+		.encaps = L2TP,
 		.help = "L2TP cookie, both ways",
 	},
 	{
 		.name = "icookie", .type = XG_COOKIE,
 		.attr = XTUN_A_CONF_ICOOKIE, .names = zero_is_none,
+		.encaps = L2TP,
 		.help = "cookie of packets that come in",
 	},
 	{
 		.name = "ocookie", .type = XG_COOKIE,
 		.attr = XTUN_A_CONF_OCOOKIE, .names = zero_is_none,
+		.encaps = L2TP,
 		.help = "cookie of packets that go out",
 	},
 	{
 		.name = "l2spec", .type = XG_NAME, .attr = XTUN_A_CONF_L2SPEC,
 		.names = l2spec_names, .dflt = XTUN_L2SPEC_DEFAULT,
+		.encaps = L2TP,
 		.help = "L2TP's header before the payload",
 	},
 	{
 		.name = "echo", .type = XG_NAME, .attr = XTUN_A_CONF_ECHO,
 		.names = echo_names,
+		.encaps = XG_ENCAP(XTUN_ENCAP_ICMP),
 		.help = "which end of encap icmp this is",
 	},
 	{
 		.name = "keepalive", .type = XG_NUM,
 		.attr = XTUN_A_CONF_KEEPALIVE, .size = 2,
 		.names = zero_is_off, .dflt = XTUN_KEEPALIVE_DEFAULT,
+		.encaps = XG_ENCAP(XTUN_ENCAP_ICMP),
+		.min = 1,
 		.help = "seconds between empty requests",
 	},
 	{
@@ -364,6 +401,7 @@ const struct xg_word xg_words[] = {
 	{
 		.name = "mss", .type = XG_NUM, .attr = XTUN_A_CONF_MSS,
 		.size = 4, .names = mss_names,
+		.min = XTUN_MSS_MIN, .max = XTUN_MSS_AUTO - 1,
 		.help = "clamps TCP's MSS",
 	},
 	{
@@ -389,6 +427,46 @@ const struct xg_word *xg_find(const char *name)
 			return word;
 	}
 	return NULL;
+}
+
+/**
+ * xg_find_value() - look the name of a value up
+ * @word: the word
+ * @name: the name
+ *
+ * Return: the value, or NULL if the word has none of that name.
+ */
+const struct xg_name *xg_find_value(const struct xg_word *word, const char *name)
+{
+	const struct xg_name *value;
+
+	for (value = word->names; value && value->name; value++) {
+		if (!strcmp(value->name, name))
+			return value;
+	}
+	return NULL;
+}
+
+/**
+ * xg_takes_value() - does a value follow a word?
+ * @word: the word
+ *
+ * Return: whether it does.
+ */
+bool xg_takes_value(const struct xg_word *word)
+{
+	return word->type != XG_BARE && word->type != XG_BITS;
+}
+
+/**
+ * xg_max() - the greatest number that a word takes
+ * @word: the word, of type XG_NUM or XG_MARK
+ *
+ * Return: the number.
+ */
+unsigned long long xg_max(const struct xg_word *word)
+{
+	return word->max ? word->max : (1ULL << (8 * word->size)) - 1;
 }
 
 /**

@@ -495,7 +495,7 @@ static bool is_unspecified(const struct address *addr)
 static int read_question(struct story *s, int argc, char **argv)
 {
 	if (argc != 1 && argc != 3)
-		return usage_error("explain wants one address, and at most one of vrf NAME and oif NAME");
+		return usage_error("explain wants one address, then vrf NAME, oif NAME or nothing");
 	if (!address_parse(&s->addr, argv[0]))
 		return usage_error("\"%s\": no IPv4 or IPv6 address", argv[0]);
 	if (is_unspecified(&s->addr))

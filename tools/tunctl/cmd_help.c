@@ -96,6 +96,9 @@ static void help_word(const struct xg_word *word)
 	xg_default(word, buf, sizeof(buf));
 	if (buf[0])
 		printf("    without it: %s\n", buf);
+	xg_encaps(word, buf, sizeof(buf));
+	if (buf[0])
+		printf("    with encap %s\n", buf);
 }
 
 static bool is_about(const struct topic *topic, const char *word)

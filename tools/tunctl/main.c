@@ -22,6 +22,7 @@ static const struct command {
 	{ "explain", cmd_explain },
 	{ "monitor", cmd_monitor },
 	{ "help", cmd_help },
+	{ "complete", cmd_complete },
 };
 
 static const struct option long_options[] = {
@@ -75,6 +76,19 @@ bool is_ifname(const char *name)
 	size_t len = strlen(name);
 
 	return len > 0 && len < IF_NAMESIZE;
+}
+
+/**
+ * commands_list() - print the names of the commands that users type, a line each
+ */
+void commands_list(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (commands[i].run != cmd_complete)
+			puts(commands[i].name);
+	}
 }
 
 static const struct command *find_command(const char *name)

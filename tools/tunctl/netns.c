@@ -9,8 +9,6 @@
 
 #include "tunctl.h"
 
-#define NETNS_RUN_DIR "/run/netns"
-
 static int open_path(const char *fmt, const char *name)
 {
 	char path[4096];

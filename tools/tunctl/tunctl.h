@@ -36,7 +36,10 @@ struct options {
 	bool details;
 };
 
+#define NETNS_RUN_DIR "/run/netns"
+
 /* main.c */
+void commands_list(void);
 int __printf(1, 2) usage_error(const char *fmt, ...);
 int word_error(const struct xg_error *error);
 bool is_ifname(const char *name);
@@ -54,6 +57,7 @@ int cmd_stats(const struct options *opt, int argc, char **argv);
 int cmd_path(const struct options *opt, int argc, char **argv);
 int cmd_explain(const struct options *opt, int argc, char **argv);
 int cmd_monitor(const struct options *opt, int argc, char **argv);
+int cmd_complete(const struct options *opt, int argc, char **argv);
 int cmd_help(const struct options *opt, int argc, char **argv);
 
 #endif
