@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
 # check.sh FOLDER: tries what "make" left in FOLDER, as far as that needs no
@@ -108,18 +108,18 @@ check_completion()
 
 check_plugin()
 {
-	local ip="ip link"
+	local -a ip=(ip link)
 
 	if ! command -v ip >/dev/null; then
 		skip "plug-in" "no ip"
 		return
 	fi
 	export IP_LIB_DIR=$out
-	ends 0 "encap ip|gre|nvgre" $ip help xtun
-	ends 255 "ttl takes a number" $ip add x type xtun ttl 256
-	ends 255 "given twice" $ip add x type xtun key 1 key 2
-	ends 255 "nothing follows" $ip add x type xtun key
-	ends 1 "tunctl" $ip add x type xtun \
+	ends 0 "encap ip|gre|nvgre" "${ip[@]}" help xtun
+	ends 255 "ttl takes a number" "${ip[@]}" add x type xtun ttl 256
+	ends 255 "given twice" "${ip[@]}" add x type xtun key 1 key 2
+	ends 255 "nothing follows" "${ip[@]}" add x type xtun key
+	ends 1 "tunctl" "${ip[@]}" add x type xtun \
 		allow "$(seq -s, -f fd00:%g::/64 40)"
 }
 
