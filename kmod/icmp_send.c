@@ -99,17 +99,15 @@ static bool xtun_mute6(const struct sk_buff *skb)
 	return !type || !(*type & ICMPV6_INFOMSG_MASK);
 }
 
-/* Was the frame made by this host's IP stack, for a route into this device? */
-static bool xtun_was_routed(const struct xtun_cx *cx)
-{
-	return ether_addr_equal(eth_hdr(cx->skb)->h_source,
-				cx->tun->dev->dev_addr);
-}
-
-/* Does the sender get his errors in frames? */
+/*
+ * Does the sender get his errors in frames? Not if this host's IP stack has made the
+ * frame, for a route into this device.
+ */
 static bool xtun_in_frame(const struct xtun_cx *cx)
 {
-	return cx->conf->p.payload == XTUN_PAYLOAD_ETH && !xtun_was_routed(cx);
+	return cx->conf->p.payload == XTUN_PAYLOAD_ETH &&
+	       !ether_addr_equal(eth_hdr(cx->skb)->h_source,
+				 cx->tun->dev->dev_addr);
 }
 
 /* Is an address the broadcast of a network that this host is in? */
@@ -121,21 +119,15 @@ static bool xtun_is_broadcast(const struct xtun_cx *cx, __be32 addr)
 	       RTN_BROADCAST;
 }
 
-static bool xtun_mute(const struct xtun_cx *cx)
+/* Must nobody be told? @in_frame: as xtun_in_frame() has it. */
+static bool xtun_mute(const struct xtun_cx *cx, bool in_frame)
 {
-	if (cx->proto == htons(ETH_P_IP))
-		return xtun_mute4(cx->skb);
-	return cx->proto != htons(ETH_P_IPV6) || xtun_mute6(cx->skb);
-}
-
-static bool xtun_mute_frame(const struct xtun_cx *cx)
-{
-	return is_multicast_ether_addr(eth_hdr(cx->skb)->h_dest) ||
-	       is_multicast_ether_addr(eth_hdr(cx->skb)->h_source);
-}
-
-static bool xtun_mute_routed(const struct xtun_cx *cx)
-{
+	if (cx->proto == htons(ETH_P_IP) ? xtun_mute4(cx->skb) :
+	    cx->proto != htons(ETH_P_IPV6) || xtun_mute6(cx->skb))
+		return true;
+	if (in_frame)
+		return is_multicast_ether_addr(eth_hdr(cx->skb)->h_dest) ||
+		       is_multicast_ether_addr(eth_hdr(cx->skb)->h_source);
 	return cx->proto == htons(ETH_P_IP) &&
 	       (xtun_is_broadcast(cx, ip_hdr(cx->skb)->saddr) ||
 		xtun_is_broadcast(cx, ip_hdr(cx->skb)->daddr));
@@ -405,12 +397,9 @@ enum xtun_icmp_class xtun_icmp_class_told(const struct xtun_conf *conf, enum xtu
 bool xtun_icmp_send(const struct xtun_cx *cx, enum xtun_icmp_class class, u32 mtu)
 {
 	const struct xtun_icmp_form *as;
-	bool in_frame;
+	bool in_frame = xtun_in_frame(cx);
 
-	if (!cx->routed || xtun_mute(cx))
-		return false;
-	in_frame = xtun_in_frame(cx);
-	if (in_frame ? xtun_mute_frame(cx) : xtun_mute_routed(cx))
+	if (!cx->routed || xtun_mute(cx, in_frame))
 		return false;
 
 	class = xtun_icmp_class_told(cx->conf, class);

@@ -27,6 +27,21 @@
  */
 #define XTUN_KEPT_MAX		128
 
+/* Six tunnels of ours in each other, each with a queue, take 5.8 of 16 kilobytes. */
+#define XTUN_STACK_MAX		(THREAD_SIZE * 3 / 8)
+
+/**
+ * struct xtun_stack - where on its stack a packet entered its first tunnel
+ * @task: whose stack that is, NULL while no packet is on its way
+ * @at: the address
+ */
+struct xtun_stack {
+	const struct task_struct *task;
+	unsigned long at;
+};
+
+static DEFINE_PER_CPU(struct xtun_stack, xtun_stack);
+
 static int xtun_tx_one(struct xtun_cx *cx);
 
 /* Where the inner IP header of a frame is; leaves proto 0 when it has none. */
@@ -154,13 +169,6 @@ enum xtun_drop_reason xtun_classify(struct xtun_cx *cx)
 	return XTUN_OK;
 }
 
-static int xtun_tx_classify(struct xtun_cx *cx)
-{
-	enum xtun_drop_reason reason = xtun_classify(cx);
-
-	return likely(!reason) ? 0 : xtun_drop(cx->tun, cx->skb, reason);
-}
-
 /* The gateway of an inner IPv4 route may be IPv6 (RFC 5549). */
 static bool xtun_gateway_of_v4(const struct rtable *rt, u8 family,
 			       union nf_inet_addr *gw)
@@ -207,34 +215,22 @@ static bool xtun_tx_gateway(struct xtun_cx *cx)
 				  family, &cx->daddr);
 }
 
-/* Whoever knows where the packet is to go. */
-static bool xtun_tx_find_peer(struct xtun_cx *cx)
-{
-	const struct xtun_transport *transport = cx->conf->ops->wire->transport;
-
-	if (transport->peer)
-		return transport->peer(cx);
-	return likely(!ipv6_addr_any(&cx->daddr.in6)) || xtun_tx_gateway(cx);
-}
-
 static int xtun_tx_peer(struct xtun_cx *cx)
 {
+	const struct xtun_transport *transport = cx->conf->ops->wire->transport;
+	bool found;
+
 	cx->saddr = cx->conf->p.local;
 	/* With remote any a neighbour may have named it already. */
 	if (likely(!ipv6_addr_any(&cx->conf->p.remote.in6)))
 		cx->daddr = cx->conf->p.remote;
-	if (likely(xtun_tx_find_peer(cx)))
-		return 0;
-	return xtun_drop_icmp(cx, XTUN_TX_NO_PEER, XTUN_CLASS_HOST);
-}
-
-static void xtun_log_loop(struct xtun_dev *tun)
-{
-	if (tun->loop_logged)
-		return;
-	tun->loop_logged = true;
-	netdev_notice(tun->dev,
-		      "the route to the peer leads into the tunnel itself\n");
+	if (transport->peer)
+		found = transport->peer(cx);
+	else
+		found = likely(!ipv6_addr_any(&cx->daddr.in6)) ||
+			xtun_tx_gateway(cx);
+	return likely(found) ? 0 : xtun_drop_icmp(cx, XTUN_TX_NO_PEER,
+						  XTUN_CLASS_HOST);
 }
 
 static int xtun_tx_route(struct xtun_cx *cx)
@@ -248,22 +244,14 @@ static int xtun_tx_route(struct xtun_cx *cx)
 	}
 	if (likely(!reason))
 		return 0;
-	if (reason == XTUN_TX_ROUTE_LOOP)
-		xtun_log_loop(cx->tun);
+	if (reason == XTUN_TX_ROUTE_LOOP && !cx->tun->loop_logged) {
+		cx->tun->loop_logged = true;
+		netdev_notice(cx->tun->dev,
+			      "the route to the peer leads into the tunnel itself\n");
+	}
 	if (cx->class == XTUN_CLASS_NONE)
 		return xtun_drop(cx->tun, cx->skb, reason);
 	return xtun_drop_icmp(cx, reason, cx->class);
-}
-
-/*
- * Every tunnel that a packet enters on its way out takes stack, and so does what
- * lies between two: the kernel counts them all for its own tunnels.
- */
-static int xtun_tx_depth(const struct xtun_cx *cx)
-{
-	if (likely(dev_recursion_level() <= IP_TUNNEL_RECURSION_LIMIT))
-		return 0;
-	return xtun_drop_icmp(cx, XTUN_TX_NESTING, XTUN_CLASS_HOST);
 }
 
 /*
@@ -540,12 +528,6 @@ static void xtun_tx_identify(struct xtun_cx *cx)
 		xtun_sent_cache_add(cx);
 }
 
-/* Netfilter gives this for what a rule drops, cgroups for what a program does. */
-static enum xtun_drop_reason xtun_tx_refusal(int err)
-{
-	return err == -EPERM ? XTUN_TX_FILTERED : XTUN_TX_UNDERLAY;
-}
-
 static int xtun_tx_send(struct xtun_cx *cx)
 {
 	struct xtun_pcpu __percpu *pcpu = cx->tun->pcpu;
@@ -560,8 +542,10 @@ static int xtun_tx_send(struct xtun_cx *cx)
 	dev_xmit_recursion_inc();
 	err = xtun_outer_send(cx);
 	dev_xmit_recursion_dec();
+	/* Netfilter gives EPERM for what a rule drops, cgroups for what a program does. */
 	if (unlikely(err))
-		xtun_count(cx->tun, xtun_tx_refusal(err));
+		xtun_count(cx->tun, err == -EPERM ? XTUN_TX_FILTERED :
+						    XTUN_TX_UNDERLAY);
 	else
 		xtun_alive_now(&pcpu->alive.sent);
 	return err;
@@ -631,8 +615,25 @@ static void xtun_tx_tracked(struct xtun_cx *cx)
 		xtun_count(cx->tun, XTUN_ERR_AGAIN);
 }
 
+/*
+ * Has a packet taken much of the stack, since the first tunnel that it is in? It may
+ * have gone through devices with queues and tunnels of other drivers, which nobody
+ * counts. As much as it has taken, what called the first tunnel and what is between
+ * this one and the next may take. What is farther away than a stack is long is on
+ * another one: of an interrupt.
+ */
+static bool xtun_tx_deep(void)
+{
+	unsigned long here = (unsigned long)__builtin_frame_address(0);
+	unsigned long taken = abs((long)(this_cpu_read(xtun_stack.at) - here));
+
+	return taken > XTUN_STACK_MAX && taken < THREAD_SIZE;
+}
+
 static void xtun_tx(struct xtun_cx *cx)
 {
+	enum xtun_drop_reason reason;
+
 	if (unlikely(!cx->conf->ops)) {
 		xtun_drop(cx->tun, cx->skb, XTUN_TX_UNCONFIGURED);
 		return;
@@ -643,8 +644,18 @@ static void xtun_tx(struct xtun_cx *cx)
 	cx->mark = xtun_mark_out(cx->conf, cx->skb);
 	if (unlikely(cx->tun->neigh))
 		xtun_neigh_take(cx);
-	if (xtun_tx_classify(cx) || xtun_tx_depth(cx) ||
-	    xtun_encaplimit_out(cx) || xtun_tx_peer(cx) || xtun_tx_route(cx))
+	reason = xtun_classify(cx);
+	if (unlikely(reason)) {
+		xtun_drop(cx->tun, cx->skb, reason);
+		return;
+	}
+	/* The kernel counts so for its own tunnels, if it does. */
+	if (unlikely(dev_recursion_level() > IP_TUNNEL_RECURSION_LIMIT ||
+		     xtun_tx_deep())) {
+		xtun_drop_icmp(cx, XTUN_TX_NESTING, XTUN_CLASS_HOST);
+		return;
+	}
+	if (xtun_encaplimit_out(cx) || xtun_tx_peer(cx) || xtun_tx_route(cx))
 		return;
 	if (unlikely(READ_ONCE(cx->tun->track) & XTUN_TRACK_PEERS))
 		xtun_tx_tracked(cx);
@@ -668,8 +679,16 @@ netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev)
 		.conf = rcu_dereference_bh(tun->conf),
 		.routed = xtun_tx_routed(skb, dev),
 	};
+	struct xtun_stack *stack = this_cpu_ptr(&xtun_stack);
+	bool first = stack->task != current;
 
+	if (first) {
+		stack->task = current;
+		stack->at = (unsigned long)__builtin_frame_address(0);
+	}
 	xtun_tx(&cx);
+	if (first)
+		stack->task = NULL;
 	return NETDEV_TX_OK;
 }
 

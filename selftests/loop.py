@@ -284,52 +284,66 @@ def neighbour(lab, words, family, how):
 CHAIN = 100
 
 
-def chain(ns, words, qdisc):
+def chain(ns, words, qdisc, length):
     """Tunnels of which each leads to the peer of the one before it; their names."""
-    lines, devs = [], []
-    for number in range(CHAIN):
+    lines, devs, ports = [], [], []
+    for number in range(length):
         dev, peer = f"c{number}", f"10.77.{number}.1"
         kind = words[number % len(words)]
         lines.append(f"link add {dev} type {kind.format(number + 1)} "
                      f"local {ns.v4} remote {peer}")
         lines.append(f"link set {dev} mtu 1280 up" + (" txqueuelen 100" if qdisc else ""))
-        lines.append(f"route add 10.77.{number - 1 if number else 200}.0/24 dev {dev} "
-                     f"src {ns.v4}")
         devs.append(dev)
-    last = f"10.77.{CHAIN - 1}.0/24 dev under0"
+        top = dev
+        if "payload eth" in kind:
+            # So many devices may stand on each other.
+            for vlan in range(6):
+                lines.append(f"link add link {top} name {dev}v{vlan} type vlan id {vlan + 2}")
+                top = f"{dev}v{vlan}"
+                lines.append(f"link set {top} arp off up" + (" txqueuelen 100" if qdisc else ""))
+                ports.append(top)
+        lines.append(f"route add 10.77.{number - 1 if number else 200}.0/24 dev {top} "
+                     f"src {ns.v4}")
+    last = f"10.77.{length - 1}.0/24 dev under0"
     ktap.defer(ns.ip, *(f"link del {dev}" for dev in devs), f"route del {last}")
     ns.ip(*lines, f"route add {last}")
     if qdisc:
-        queue(ns, *devs)
+        queue(ns, *devs, *ports)
     return devs
 
 
 @ktap.table("{0} tunnels in each other, {1}, {2}: too many are refused, and nothing is harmed", [
-    (CHAIN, name, how) for name in ("gre", "many kinds", "xtun and in-tree gre")
+    (length, name, how) for length, name in (
+        (CHAIN, "gre"), (CHAIN, "many kinds"), (CHAIN, "xtun and in-tree gre"),
+        (12, "six vlans between"))
     for how in ("with queues", "without")])
-def nested(lab, _, name, how):
+def nested(lab, length, name, how):
     hosts = lab.hosts
     kinds = {"gre": ["xtun encap gre key {0} mtu 1280"],
              "many kinds": ["xtun encap gre key {0} mtu 1280", "xtun encap ip mtu 1280",
                             "xtun encap fou dport 5555 mtu 1280", "xtun encap gtp key {0} mtu 1280",
                             "xtun encap l2tp-ip payload ip key {0} mtu 1280"],
-             "xtun and in-tree gre": ["xtun encap gre key {0} mtu 1280", "gre key {0}"]}[name]
+             "xtun and in-tree gre": ["xtun encap gre key {0} mtu 1280", "gre key {0}"],
+             "six vlans between": ["xtun encap gre payload eth key {0} mtu 1280"]}[name]
     if "in-tree" in name:
         net.need_modules("ip_gre")
-    devs = chain(hosts.a, kinds, how == "with queues")
+    devs = chain(hosts.a, kinds, how == "with queues", length)
+    # Nobody looks for an IP header behind so many tags.
+    tells = "in-tree" not in name and "vlans" not in name
     sock = traffic.udp(hosts.a, family=socket.AF_INET)
     traffic.receive_errors(sock)
     sock.connect(("10.77.200.9", 9))
-    if "in-tree" in name:
+    if tells:
+        ktap.wait_for(lambda: refused(sock) == errno.EHOSTUNREACH, "the sender is told")
+    else:
         for _ in range(PACKETS):
             refused(sock)
-    else:
-        ktap.wait_for(lambda: refused(sock) == errno.EHOSTUNREACH, "the sender is told")
     nothing_harmed(hosts)
     reasons = set().union(*(hosts.a.drops(dev) for number, dev in enumerate(devs)
                             if kinds[number % len(kinds)].startswith("xtun")))
-    # In-tree tunnels have such a limit too, where they have any, and say nothing.
-    if reasons or "in-tree" not in name:
+    # In-tree tunnels have such a limit too, where they have any, and devices without
+    # queues; they say nothing.
+    if reasons or tells:
         ktap.eq(reasons, {"tx-nesting"}, "reasons of all tunnels")
 
 
