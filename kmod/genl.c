@@ -190,17 +190,11 @@ int xtun_answer_one(struct genl_info *info, const struct xtun_dev *tun,
 		.seq = info->snd_seq,
 		.cmd = cmd,
 	};
-	struct sk_buff *skb;
-	int err;
+	struct sk_buff *skb = xtun_new_message(tun, &head, size, put, about,
+					       GFP_KERNEL);
 
-	skb = genlmsg_new(size, GFP_KERNEL);
-	if (!skb)
-		return -ENOMEM;
-	err = xtun_put_message(skb, tun, &head, put, about);
-	if (err) {
-		nlmsg_free(skb);
-		return err;
-	}
+	if (IS_ERR(skb))
+		return PTR_ERR(skb);
 	return genlmsg_reply(skb, info);
 }
 

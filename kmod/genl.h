@@ -85,6 +85,9 @@ int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
 		    const void *about);
 size_t xtun_tunnel_size(const struct xtun_dev *tun);
 int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun);
+struct sk_buff *xtun_new_message(const struct xtun_dev *tun,
+				 const struct xtun_head *head, size_t size,
+				 xtun_put_t put, const void *about, gfp_t gfp);
 int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
 		     const struct xtun_head *head, xtun_put_t put,
 		     const void *about);

@@ -116,6 +116,34 @@ int xtun_put_message(struct sk_buff *skb, const struct xtun_dev *tun,
 	return 0;
 }
 
+/**
+ * xtun_new_message() - make a message about a tunnel
+ * @tun: the tunnel
+ * @head: header of the message
+ * @size: bytes of attributes, at most
+ * @put: writes the attributes
+ * @about: for @put
+ * @gfp: whether it may sleep
+ *
+ * Context: that of @put.
+ * Return: the message, or an error pointer.
+ */
+struct sk_buff *xtun_new_message(const struct xtun_dev *tun,
+				 const struct xtun_head *head, size_t size,
+				 xtun_put_t put, const void *about, gfp_t gfp)
+{
+	struct sk_buff *skb = genlmsg_new(size, gfp);
+	int err;
+
+	if (!skb)
+		return ERR_PTR(-ENOMEM);
+	err = xtun_put_message(skb, tun, head, put, about);
+	if (!err)
+		return skb;
+	nlmsg_free(skb);
+	return ERR_PTR(err);
+}
+
 struct genl_family xtun_family __ro_after_init = {
 	.name = XTUN_FAMILY_NAME,
 	.version = XTUN_FAMILY_VERSION,
@@ -159,17 +187,10 @@ int xtun_multicast(const struct xtun_dev *tun, size_t size, u8 cmd,
 		   xtun_put_t put, const void *about, gfp_t gfp)
 {
 	struct xtun_head head = { .cmd = cmd };
-	struct sk_buff *skb;
-	int err;
+	struct sk_buff *skb = xtun_new_message(tun, &head, size, put, about, gfp);
 
-	skb = genlmsg_new(size, gfp);
-	if (!skb)
-		return -ENOMEM;
-	err = xtun_put_message(skb, tun, &head, put, about);
-	if (err) {
-		nlmsg_free(skb);
-		return err;
-	}
+	if (IS_ERR(skb))
+		return PTR_ERR(skb);
 	return genlmsg_multicast_netns(&xtun_family, dev_net(tun->dev), skb, 0,
 				       XTUN_NLGRP_EVENTS, gfp);
 }
