@@ -808,7 +808,7 @@ static int xtun_check(struct xtun_params *p, struct nlattr **tb,
 #define XTUN_VIA_NONE	BIT(31)
 
 /* A link-local address is one of its link, and of no other port of a VRF. */
-static bool xtun_lower_local(const struct xtun_params *p)
+static bool xtun_has_link_local(const struct xtun_params *p)
 {
 	return p->family == AF_INET6 &&
 	       (ipv6_addr_type(&p->local.in6) |
@@ -835,7 +835,7 @@ u32 xtun_underlay_via(struct net *net, const struct xtun_params *p)
 	if (!p->lower.index)
 		return !name[0] ? 0 : XTUN_VIA_NONE |
 				      full_name_hash(NULL, name, strlen(name));
-	if (!xtun_lower_local(p))
+	if (!xtun_has_link_local(p))
 		vrf = l3mdev_master_upper_ifindex_by_index(net, p->lower.index);
 	return vrf ?: p->lower.index;
 }

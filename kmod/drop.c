@@ -269,7 +269,8 @@ void xtun_drops_to_stats64(const struct xtun_dev *tun,
 		const struct xtun_counter_info *info = &xtun_counters[reason];
 		u64 count = xtun_counted(tun, reason);
 
-		*(__u64 *)((char *)stats + info->stat) += count;
+		if (info->stat)
+			*(__u64 *)((char *)stats + info->stat) += count;
 		if (info->total)
 			*(__u64 *)((char *)stats + info->total) += count;
 	}

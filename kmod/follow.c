@@ -139,7 +139,7 @@ static void xtun_follow_register(struct xtun_net *xn)
 						   NULL);
 	if (!xn->fib_registered)
 		xn->fib_registered = !register_fib_notifier(xn->net, &xn->fib_nb,
-							 NULL, NULL);
+							    NULL, NULL);
 	if (!xn->nexthops_registered || !xn->fib_registered)
 		xtun_follow_queue(xn, XTUN_FOLLOW_RETRY);
 }

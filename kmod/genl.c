@@ -150,9 +150,9 @@ static size_t xtun_stats_size(const struct xtun_dev *tun)
 	return nla_total_size(IFNAMSIZ) + nla_total_size(sizeof(u32)) +
 	       nla_total_size(0) + 4 * nla_total_size_64bit(sizeof(u64)) +
 	       XTUN_COUNTERS * (nla_total_size(0) +
-			       nla_total_size(ETH_GSTRING_LEN) +
-			       nla_total_size_64bit(sizeof(u64)) +
-			       2 * nla_total_size(sizeof(u32)));
+				nla_total_size(ETH_GSTRING_LEN) +
+				nla_total_size_64bit(sizeof(u64)) +
+				2 * nla_total_size(sizeof(u32)));
 }
 
 /* What a request asks for about each tunnel. */

@@ -138,7 +138,7 @@ static bool xtun_err_parse(struct xtun_icmp_err *e, enum xtun_input input, u8 fa
 	struct sk_buff *skb = e->skb;
 	struct xtun_match outer = { .family = family };
 	const struct xtun_wire *wire;
-	enum xtun_drop_reason reason;
+	int reason;
 
 	if (!xtun_outer_quote(skb, family, &e->match, &e->quote))
 		return false;
@@ -354,7 +354,7 @@ static bool xtun_err_proven(struct xtun_icmp_err *e)
 static void xtun_err_notify(const struct xtun_icmp_err *e,
 			    enum xtun_counter outcome, u32 mtu)
 {
-	const struct xtun_error_event told = {
+	const struct xtun_error_event event = {
 		.peer = &e->match.remote,
 		.from = &e->from,
 		.family = e->match.family,
@@ -366,7 +366,7 @@ static void xtun_err_notify(const struct xtun_icmp_err *e,
 		.proto = e->cx.skb ? e->cx.proto : 0,
 	};
 
-	xtun_notify_error(e->cx.tun, &told);
+	xtun_notify_error(e->cx.tun, &event);
 }
 
 /* The error was believed, and that is what became of it. */
@@ -449,7 +449,7 @@ static enum xtun_verdict xtun_err_too_big(struct xtun_icmp_err *e)
 	headers = e->quote.at + e->cx.conf->encap_len + e->cx.l3_off;
 	if (!xtun_err_fits_next(e, headers))
 		xtun_count(tun, xtun_err_relay(e, mtu > headers ?
-						mtu - headers : 0));
+						  mtu - headers : 0));
 	return XTUN_VERDICT_OURS;
 }
 

@@ -293,7 +293,7 @@ static struct xtun_conf *xtun_lookup_one(const struct xtun_match *match)
 	return conf && conf->tun->dev->flags & IFF_UP ? conf : NULL;
 }
 
-/* A packet from a port of a VRF has two links: the VRF's device and the port. */
+/* A packet from a port of a VRF came by two devices: the VRF and the port. */
 static struct xtun_conf *xtun_lookup_lowers(struct xtun_match *match,
 					    const struct sk_buff *skb)
 {

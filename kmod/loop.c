@@ -51,7 +51,7 @@ static bool xtun_loop_parse_conf(const struct xtun_match *match, struct sk_buff 
 	const struct xtun_conf *sender = xtun_lookup_sender(match, h, NULL, NULL);
 
 	return sender && !xtun_wire_parse_conf(sender, skb, at, skb->len - at, true,
-					 h);
+					       h);
 }
 
 /* Reads one outer packet at the data; returns where what it carries begins. */

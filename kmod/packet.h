@@ -73,6 +73,7 @@ struct xtun_tag {
  * @tos: inner TOS or traffic class
  * @ttl: inner TTL or hop limit
  * @df: inner IPv4 packet has DF set
+ * @deep: tunnels and devices that it is in have taken much of the stack
  * @nested: the inner packet may be the outer packet of a tunnel
  * @routed: a route, or a bridge, has led it into the tunnel; else it is a copy, or
  *	somebody has put it there, and its sender must not be told of this tunnel
@@ -105,6 +106,7 @@ struct xtun_cx {
 	u8 tos;
 	u8 ttl;
 	bool df;
+	bool deep;
 	bool nested;
 	bool routed;
 	u8 ipproto;

@@ -136,7 +136,7 @@ const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
 
 /**
  * xtun_wire_parse_conf() - read what only the tunnel can tell of a header
- * @conf: the tunnel's configuration; its wire has rest
+ * @conf: the tunnel's configuration; its wire has parse_conf
  * @skb: the packet; pulled, else untouched
  * @offset: bytes from its data to the end of the outer IP header
  * @len: how many bytes there are behind that, not always as many as there were

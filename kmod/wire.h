@@ -125,7 +125,7 @@ struct xtun_transport {
  *	network header the outer one
  * @match: net, addresses as a tunnel would have them, wire, family and port
  * @h: its encapsulation header
- * @reason: what was wrong with that, or XTUN_OK
+ * @reason: what was wrong with that, an enum xtun_drop_reason, or XTUN_OK
  * @port: UDP port to answer to, at first the one that it comes from
  * @limited: answer only as often as ICMP errors are sent
  * @answer_len: bytes of @answer; 0 for none

@@ -6,6 +6,7 @@
 #include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/sched/task_stack.h>
 #include <net/dst.h>
 #include <net/dst_metadata.h>
 #include <net/gso.h>
@@ -27,13 +28,22 @@
  */
 #define XTUN_KEPT_MAX		128
 
-/* Six tunnels of ours in each other, each with a queue, take 5.8 of 16 kilobytes. */
-#define XTUN_STACK_MAX		(THREAD_SIZE * 3 / 8)
+/*
+ * So much of the stack packets may take from their first tunnel on, and so much has to
+ * be left for what is between two tunnels and for the error at the end. When the sixth
+ * of six tunnels of ours in each other gets a packet, each with a queue, and that is
+ * how many the kernel's limit allows, 6.2 of 16 kilobytes are taken (x86-64, 6.12).
+ */
+#define XTUN_STACK_TAKEN	(THREAD_SIZE * 7 / 16)
+#define XTUN_STACK_LEFT		(THREAD_SIZE * 3 / 8)
 
 /**
  * struct xtun_stack - where on its stack a packet entered its first tunnel
- * @task: whose stack that is, NULL while no packet is on its way
+ * @task: whose packet that is, NULL while none is on its way
  * @at: the address
+ *
+ * Where others may preempt who has BH disabled, their packets void it, and the count
+ * begins anew.
  */
 struct xtun_stack {
 	const struct task_struct *task;
@@ -616,18 +626,22 @@ static void xtun_tx_tracked(struct xtun_cx *cx)
 }
 
 /*
- * Has a packet taken much of the stack, since the first tunnel that it is in? It may
- * have gone through devices with queues and tunnels of other drivers, which nobody
- * counts. As much as it has taken, what called the first tunnel and what is between
- * this one and the next may take. What is farther away than a stack is long is on
- * another one: of an interrupt.
+ * Has a packet that is in a tunnel already taken much of the stack, or is little left of
+ * it? It may have gone through devices with queues and tunnels of other drivers, which
+ * nobody counts. How much of an interrupt's stack is left nobody tells.
  */
-static bool xtun_tx_deep(void)
+static bool xtun_tx_deep(const struct xtun_stack *stack)
 {
 	unsigned long here = (unsigned long)__builtin_frame_address(0);
-	unsigned long taken = abs((long)(this_cpu_read(xtun_stack.at) - here));
+	unsigned long taken = abs((long)(stack->at - here));
 
-	return taken > XTUN_STACK_MAX && taken < THREAD_SIZE;
+	/* A hard interrupt's (netpoll) has a stack of its own. */
+	if (in_hardirq())
+		return false;
+	if (taken > XTUN_STACK_TAKEN)
+		return true;
+	return object_is_on_stack((void *)here) &&
+	       abs((long)(here - (unsigned long)end_of_stack(current))) < XTUN_STACK_LEFT;
 }
 
 static void xtun_tx(struct xtun_cx *cx)
@@ -651,7 +665,7 @@ static void xtun_tx(struct xtun_cx *cx)
 	}
 	/* The kernel counts so for its own tunnels, if it does. */
 	if (unlikely(dev_recursion_level() > IP_TUNNEL_RECURSION_LIMIT ||
-		     xtun_tx_deep())) {
+		     cx->deep)) {
 		xtun_drop_icmp(cx, XTUN_TX_NESTING, XTUN_CLASS_HOST);
 		return;
 	}
@@ -680,15 +694,19 @@ netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev)
 		.routed = xtun_tx_routed(skb, dev),
 	};
 	struct xtun_stack *stack = this_cpu_ptr(&xtun_stack);
-	bool first = stack->task != current;
+	bool first = READ_ONCE(stack->task) != current;
 
 	if (first) {
-		stack->task = current;
-		stack->at = (unsigned long)__builtin_frame_address(0);
+		WRITE_ONCE(stack->at, (unsigned long)__builtin_frame_address(0));
+		/* Before others see whose it is: an interrupt may send, too. */
+		barrier();
+		WRITE_ONCE(stack->task, current);
+	} else {
+		cx.deep = xtun_tx_deep(stack);
 	}
 	xtun_tx(&cx);
-	if (first)
-		stack->task = NULL;
+	if (first && READ_ONCE(stack->task) == current)
+		WRITE_ONCE(stack->task, NULL);
 	return NETDEV_TX_OK;
 }
 

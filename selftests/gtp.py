@@ -13,7 +13,7 @@ import shutil
 import socket
 import struct
 
-from lib import capture, errors, ktap, net, peers, pkt, traffic
+from lib import capture, errors, ktap, net, peers, pkt, rawnl, traffic
 from lib.bed import Bed
 from lib.peers import BOTH, Pair
 
@@ -58,30 +58,13 @@ def contrib():
 # ---- the in-tree driver ----
 
 def attr(kind, data):
-    if isinstance(data, int):
-        data = struct.pack("=I", data)
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
-
-
-def request(sock, kind, flags, body):
-    """What the kernel answers to a request that it has to take."""
-    sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags | 5, 1, 0) + body)
-    answer = b""
-    while struct.unpack_from("=H", reply := sock.recv(1 << 16), 4)[0] != 2:  # NLMSG_ERROR
-        answer = reply
-    error = -struct.unpack_from("=i", reply, 16)[0]
-    if error:
-        raise OSError(error, "netlink request")
-    return answer
+    return rawnl.u32(kind, data) if isinstance(data, int) else rawnl.attr(kind, data)
 
 
 def genl(ns, command, *attrs):
-    """A request to the driver's family."""
-    sock = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
-    reply = request(sock, 16, 0, struct.pack("=BBH", 3, 1, 0) + attr(2, b"gtp\0"))
-    place = reply.index(struct.pack("=HH", 6, 1))       # CTRL_ATTR_FAMILY_ID
-    family = struct.unpack_from("=H", reply, place + 4)[0]
-    request(sock, family, 0, struct.pack("=BBH", command, 0, 0) + b"".join(attrs))
+    """A request to the driver's family, which has to take it."""
+    seen = rawnl.Family(ns, "gtp").do(command, *attrs, version=0)
+    ktap.eq(seen.errno, 0, f"errno of gtp's request ({seen.message})")
 
 
 IN_TEID, OUT_TEID = 0x10203040, 0x50607080      # of xtun
@@ -92,9 +75,8 @@ def in_tree(ns, dev, local, remote, inside):
     # By hand, since ip(8) cannot say local, nor make a context.
     data = attr(4, 1) + attr(5, b"\1") + attr(8 if ":" in local else 7, net.packed(local))
     info = attr(1, b"gtp\0") + attr(2, data)
-    sock = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    request(sock, 16, 0x600, struct.pack("=BxHiII", 0, 0, 0, 0, 0)
-            + attr(3, dev.encode() + b"\0") + attr(18, info))
+    rawnl.Raw(ns).needs(rawnl.RTM_NEWLINK, bytes(16) + attr(rawnl.IFLA_IFNAME, dev.encode() + b"\0")
+                        + attr(rawnl.IFLA_LINKINFO, info), rawnl.NLM_F_CREATE | rawnl.NLM_F_EXCL)
     ktap.defer(ns.ip, f"link del {dev}")
     ns.ip(f"link set {dev} up")
     index = ns.link(dev)["ifindex"]

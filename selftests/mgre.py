@@ -13,7 +13,7 @@ import contextlib
 import socket
 import struct
 
-from lib import errors, ktap, net, pkt, traffic
+from lib import errors, ktap, net, pkt, rawnl, traffic
 
 FAMILIES = ("v4", "v6")
 KEY = 42
@@ -265,30 +265,16 @@ TELLERS = {
     "log group 5": (4, 1, ((1, b"\1"), (2, bytes(4) + b"\1\0"), (5, b"\0\0\0\1")), 8),
     "queue num 5": (3, 2, ((1, b"\1\0\0\0"), (2, bytes(4) + b"\1")), 9),
 }
-NETLINK_NETFILTER, NLM_F_REQUEST_ACK = 12, 5
 
 
 def told_of_packets(ns, words):
     """A socket that is told of the packets for which nft has these words."""
     subsystem, message, attributes, _ = TELLERS[words]
     body = struct.pack("!BBH", socket.AF_UNSPEC, 0, 5)
-    for kind, value in attributes:
-        body += struct.pack("=HH", 4 + len(value), kind) + value.ljust((len(value) + 3) & ~3, b"\0")
-    sock = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-    sock.send(struct.pack("=IHHII", 16 + len(body), subsystem << 8 | message, NLM_F_REQUEST_ACK,
-                          1, 0) + body)
-    ktap.eq(struct.unpack_from("=i", sock.recv(4096), 16)[0], 0, "error of the listener")
-    return sock
-
-
-def attributes_of(message):
-    """A dict of the attributes in a netlink message of netfilter."""
-    found, at = {}, 20
-    while at + 4 <= len(message):
-        length, kind = struct.unpack_from("=HH", message, at)
-        found[kind & 0x3fff] = message[at + 4:at + length]
-        at += (length + 3) & ~3
-    return found
+    body += b"".join(rawnl.attr(kind, value) for kind, value in attributes)
+    raw = rawnl.Raw(ns, rawnl.NETLINK_NETFILTER)
+    raw.needs(subsystem << 8 | message, body)
+    return raw.sock
 
 
 @ktap.table("over {0} {1} is told {2}", [
@@ -312,7 +298,7 @@ def filtered(_, family, words, _what):
     seen, _ = traffic.recv(sock, "word of the packet")
     # The length of an address, and what has room for 8 bytes of it.
     expected = {"v4": struct.pack("!HH", 4, 0) + net.packed(src) + bytes(4), "v6": None}[family]
-    ktap.eq(attributes_of(seen).get(TELLERS[words][3]), expected, "link-layer source")
+    ktap.eq(rawnl.attrs_of(seen[20:]).get(TELLERS[words][3]), expected, "link-layer source")
 
 
 # ---- errors ----

@@ -10,7 +10,7 @@ import re
 import socket
 import struct
 
-from lib import ktap, net, pkt, traffic
+from lib import ktap, net, pkt, rawnl, traffic
 from lib.bed import Bed
 
 FAMILIES = ("v4", "v6")
@@ -215,25 +215,14 @@ class Watch:
                 data = self._sock.recv(1 << 16)
             except BlockingIOError:
                 return
-            while len(data) >= 16:
-                length, kind = struct.unpack_from("=IH", data)
-                if kind == 16:          # RTM_NEWLINK
-                    self._take(attributes(data[32:length]))
-                data = data[(length + 3) & ~3:]
+            for kind, _, _, body in rawnl.messages(data):
+                if kind == rawnl.RTM_NEWLINK:
+                    self._take(rawnl.attrs_of(body[16:]))
 
     def _take(self, found):
-        if found.get(3, b"").rstrip(b"\0").decode() == self._dev and 4 in found:
-            self._seen.append(struct.unpack("=I", found[4])[0])
-
-
-def attributes(data):
-    """A dict of netlink attributes: IFLA_IFNAME is 3, IFLA_MTU 4."""
-    found = {}
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        found[kind & 0x3fff] = data[4:length]
-        data = data[(length + 3) & ~3:]
-    return found
+        name = found.get(rawnl.IFLA_IFNAME, b"").rstrip(b"\0").decode()
+        if name == self._dev and rawnl.IFLA_MTU in found:
+            self._seen.append(struct.unpack("=I", found[rawnl.IFLA_MTU])[0])
 
 
 FOLLOW = [

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Netlink as programs see it: the spec in the hands of the kernel tree's own
 # client, events, what malformed requests get, long dumps, and who may do what.
-import collections
 import contextlib
 import errno
 import json
@@ -12,7 +11,11 @@ import socket
 import struct
 import subprocess
 
-from lib import ktap, net, ynl
+from lib import ktap, net, rawnl, ynl
+from lib.rawnl import (IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, NESTED,
+                       NETLINK_ADD_MEMBERSHIP, NETLINK_GENERIC, NLM_F_CREATE, NLM_F_DUMP,
+                       NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, RTM_NEWLINK,
+                       SOL_NETLINK, Raw, attr, attrs_of, nest, u8, u16, u32)
 
 V4 = {"local": socket.inet_pton(socket.AF_INET, "192.0.2.1"),
       "remote": socket.inet_pton(socket.AF_INET, "192.0.2.9")}
@@ -122,14 +125,6 @@ def wait_events(one, last):
 
 # ---- requests, byte by byte ----
 
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_EXCL = 1, 4, 0x300, 0x400, 0x200
-NLM_F_DUMP_INTR, NLMSG_DONE = 0x10, 3
-NESTED = 0x8000
-SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 1, 10, 11
-NETLINK_GENERIC = 16
-
-RTM_NEWLINK, IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 16, 3, 18, 1, 2
-
 # Of uapi/linux/xtun.h, by hand: what programs were built with stays as it is.
 GET, NEW, SET, DEL, STATS_GET, PATH_GET = 1, 2, 3, 4, 5, 9
 A_IFINDEX, A_IFNAME, A_CONF = 1, 2, 3
@@ -140,93 +135,15 @@ LINK_NAME, HIDDEN_ATTR = 33, 38
 PREFIX, ADDR, LEN = 1, 1, 2
 WAITS_FOR = 13
 
-Answer = collections.namedtuple("Answer", "errno message offset")
-
-
-def attr(kind, data=b"", length=None):
-    length = 4 + len(data) if length is None else length
-    return struct.pack("=HH", length, kind) + data + bytes(-len(data) % 4)
-
-
-def u8(kind, value):
-    return attr(kind, struct.pack("=B", value))
-
-
-def u16(kind, value):
-    return attr(kind, struct.pack("=H", value))
-
-
-def u32(kind, value):
-    return attr(kind, struct.pack("=I", value))
-
-
-def nest(kind, *attrs):
-    return attr(kind | NESTED, b"".join(attrs))
-
-
 def name(text):
     return attr(A_IFNAME, text.encode() + b"\0")
 
 
-class Raw:
-    """A netlink socket that sends what it is given."""
-
-    def __init__(self, ns, proto=socket.NETLINK_ROUTE):
-        self.sock = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, proto)
-        self.sock.bind((0, 0))
-        self.sock.settimeout(30)
-        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
-            self.sock.setsockopt(SOL_NETLINK, option, 1)
-        self.sequence = 0
-
-    def ask(self, kind, payload, flags=0):
-        """Sends a request; returns how it ended."""
-        self.sequence += 1
-        header = struct.pack("=IHHII", 16 + len(payload), kind,
-                             NLM_F_REQUEST | NLM_F_ACK | flags, self.sequence, 0)
-        self.sock.send(header + payload)
-        self.replies = []
-        while True:
-            data = self.sock.recv(1 << 17)
-            while data:
-                length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data)
-                body, data = data[16:length], data[length + 3 & ~3:]
-                if kind == 2 and sequence == self.sequence:     # NLMSG_ERROR
-                    return answer(body, flags)
-                if kind == 3:                                   # NLMSG_DONE
-                    return Answer(0, "", None)
-                self.replies.append(body)
-
-
-def answer(body, flags):
-    number, = struct.unpack_from("=i", body)
-    found = {}
-    if flags & 0x200:                                           # NLM_F_ACK_TLVS
-        found = attrs_of(body[20:])
-    offset = struct.unpack("=I", found[2])[0] if 2 in found else None
-    return Answer(-number, found.get(1, b"").rstrip(b"\0").decode(), offset)
-
-
-def attrs_of(data):
-    found = {}
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        found[kind & 0x3fff] = data[4:length]
-        data = data[length + 3 & ~3:]
-    return found
-
-
-class Family(Raw):
+class Family(rawnl.Family):
     """The family xtun, as a client without a spec speaks it."""
 
     def __init__(self, ns):
-        super().__init__(ns, NETLINK_GENERIC)
-        seen = self.ask(16, struct.pack("=BBH", 3, 1, 0) + attr(2, b"xtun\0"))
-        ktap.eq(seen.errno, 0, "the family is there")
-        self.family, = struct.unpack("=H", attrs_of(self.replies[0][4:])[1])
-
-    def do(self, command, *attrs, flags=0):
-        return self.ask(self.family, struct.pack("=BBH", command, 1, 0) + b"".join(attrs), flags)
+        super().__init__(ns, "xtun")
 
     def new(self, conf, dev="bad"):
         return self.do(NEW, name(dev), attr(A_CONF | NESTED, conf))
@@ -539,7 +456,7 @@ def other_netns(ns):
     family = Family(ns)
     with open(f"/run/netns/{inside}", "rb") as file:
         seen = family.do(NEW, name("n0"), u32(4, file.fileno()), attr(A_CONF | NESTED, GOOD))
-    ktap.eq(seen, Answer(0, "", None), "new")
+    ktap.eq(seen, rawnl.Answer(0, "", None), "new")
     ktap.true(not family.exists("n0"), "it is not here")
     shown, = inside.tunctl("show")
     link = inside.link("n0")

@@ -5,10 +5,9 @@
 # for each packet where they differ.
 import contextlib
 import errno
-import socket
 import struct
 
-from lib import ktap, net, pkt
+from lib import ktap, net, pkt, rawnl
 from lib.bed import Bed
 
 FAMILIES = ("v4", "v6")
@@ -206,7 +205,6 @@ def rule_of_flow(bed, family):
 
 # From linux/fib_rules.h and rtnetlink.h: ip(8) of Debian 12 has no word for it.
 RTM_NEWRULE, RTM_DELRULE, FRA_DST, FRA_PRIORITY, FRA_DSCP, FR_ACT_PROHIBIT = 32, 33, 1, 6, 25, 8
-NLM_F_REQUEST_ACK, NLM_F_CREATE_EXCL = 5, 0x600
 
 
 def dscp_rule(tunnel, message, dscp):
@@ -214,13 +212,9 @@ def dscp_rule(tunnel, message, dscp):
     dst = net.packed(tunnel.remote)
     body = struct.pack("=8BI", net.family_of(tunnel.remote), len(dst) * 8, 0, 0, 0, 0, 0,
                        FR_ACT_PROHIBIT, 0)
-    for kind, value in ((FRA_DST, dst), (FRA_PRIORITY, struct.pack("=I", 50)),
-                        (FRA_DSCP, bytes([dscp]))):
-        body += struct.pack("=HH", 4 + len(value), kind) + value.ljust((len(value) + 3) & ~3, b"\0")
-    flags = NLM_F_REQUEST_ACK | (NLM_F_CREATE_EXCL if message == RTM_NEWRULE else 0)
-    sock = tunnel.ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    sock.send(struct.pack("=IHHII", 16 + len(body), message, flags, 1, 0) + body)
-    return -struct.unpack_from("=i", sock.recv(4096), 16)[0]
+    body += (rawnl.attr(FRA_DST, dst) + rawnl.u32(FRA_PRIORITY, 50) + rawnl.u8(FRA_DSCP, dscp))
+    flags = rawnl.NLM_F_CREATE | rawnl.NLM_F_EXCL if message == RTM_NEWRULE else 0
+    return rawnl.Raw(tunnel.ns).ask(message, body, flags).errno
 
 
 @ktap.table("encap gre {1} over {0}: a rule for DSCP {2:#x} stops packets that have it", [

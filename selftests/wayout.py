@@ -167,7 +167,8 @@ def mirrored(bench, words, family, kind, _, mirrors):
     ns, far = tunnel.ns, bench.lan.address(kind)
     if tunnel.eth:
         # What is mirrored comes to no bridge.
-        ns.run("ip", "link", "del", f"{tunnel.dev}.v")
+        if ns.run("ip", "link", "show", f"{tunnel.dev}.v").returncode == 0:
+            ns.ip(f"link del {tunnel.dev}.v")
     mirrors(ns, tunnel.dev, kind)
     sock = traffic.udp(ns, family=net.family_of(far))
     traffic.set_df(sock, "set")

@@ -148,11 +148,15 @@ static void xtun_udp_stray(struct sock *sk, struct sk_buff *skb,
 		},
 		.port = udp_hdr(skb)->source,
 	};
+	int reason;
 
 	if (!wire->stray)
 		return;
 	xtun_outer_addrs(skb, &s.match);
-	s.reason = xtun_wire_parse(wire, skb, 0, skb->len, IPPROTO_UDP, &s.h);
+	reason = xtun_wire_parse(wire, skb, 0, skb->len, IPPROTO_UDP, &s.h);
+	if (reason < 0)
+		return;
+	s.reason = reason;
 	wire->stray(&s);
 	/* RFC 768: who has no port wants no answer. */
 	if (s.answer_len && s.port)

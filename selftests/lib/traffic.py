@@ -303,5 +303,9 @@ def tcp_bulk(src, dst, address, nbytes, source=""):
     """Sends this many bytes to address over TCP and compares them there."""
     # By itself TCP hands down in one packet what a millisecond has time for, which on a
     # slow machine is one segment or two.
+    least = src.sysctl("net.ipv4.tcp_min_tso_segs")
     src.sysctl({"net.ipv4.tcp_min_tso_segs": 16})
-    Bulk(src, dst, address, nbytes, source).finish()
+    try:
+        Bulk(src, dst, address, nbytes, source).finish()
+    finally:
+        src.sysctl({"net.ipv4.tcp_min_tso_segs": least})

@@ -372,7 +372,7 @@ prepare_dkms()
 	local release=$1 dir=$CACHE/dkms/$1
 	shift
 
-	[ ! -e "$dir" ] || return 0
+	[ ! -e "$dir" ] || [ "$(cat "$dir.packages" 2>/dev/null)" != "$*" ] || return 0
 	require_cache_space 100
 	apt_lists "$release"
 	say "DKMS of $release into $dir"
@@ -383,7 +383,10 @@ prepare_dkms()
 	rm -rf root/usr/share/{doc,man,locale}
 	cd "$TOP"
 	mkdir -p "$(dirname "$dir")"
+	# It may have been another list of packages.
+	rm -rf "$dir"
 	mv -T "$STAGE/dkms.$release/root" "$dir"
+	echo "$*" >"$dir.packages"
 }
 
 prepare_own_dkms()

@@ -85,7 +85,7 @@ static bool home_down(const struct story *s, struct finding *finding)
 	return true;
 }
 
-/* By the errno, which is all that the kernel tells of routes that lead nowhere */
+/* By the errno, which is all that the kernel tells of routes and rules that lead nowhere */
 static const char *nowhere_text(int error)
 {
 	switch (error) {
@@ -107,7 +107,7 @@ static bool no_route(const struct story *s, struct finding *finding)
 	if (!s->route.error)
 		return false;
 	if (nowhere)
-		say(finding, "The %s route to %s leads nowhere: it is %s",
+		say(finding, "The %s route to %s leads nowhere: it, or a rule, is %s",
 		    family_name(s->addr.family), address_text(&s->addr).text,
 		    nowhere);
 	else

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* tunctl explain. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,13 @@ static int ask_devices(struct asked *asked)
 	struct story *s = &asked->story;
 	int err;
 
+	if (s->vrf) {
+		err = rtnl_link(&asked->route, s->oif, &s->link);
+		if (!err && !s->link.is_vrf)
+			err = usage_error("\"%s\": it is no VRF", s->link.name);
+		if (err)
+			return err;
+	}
 	err = rtnl_route(&asked->route, &s->addr, s->oif, &s->route);
 	if (!err && !s->route.error)
 		err = rtnl_link(&asked->route, s->route.link, &s->link);
@@ -108,14 +116,20 @@ static int keep(const struct nlmsghdr *nlh, void *data)
 	return 0;
 }
 
-/* Return: false if the kernel has nothing to tell, or cannot be asked */
-static bool ask(struct asked *asked, struct nl_request *rq, int *err)
+/*
+ * Return: false if the kernel cannot be asked, with an exit code in err, or has
+ * nothing to tell, with an errno in refused, which may be NULL
+ */
+static bool ask(struct asked *asked, struct nl_request *rq, int *err,
+		int *refused)
 {
 	size_t before = asked->n_kept;
-	int refused;
+	int error;
 
-	*err = nl_ask(&asked->xtun, rq, keep, asked, &refused);
-	return !*err && !refused && asked->n_kept > before;
+	*err = nl_ask(&asked->xtun, rq, keep, asked, &error);
+	if (refused)
+		*refused = error;
+	return !*err && !error && asked->n_kept > before;
 }
 
 static struct nl_request ask_for(struct asked *asked, __u8 cmd)
@@ -191,15 +205,13 @@ static int keep_path(const struct nlmsghdr *nlh, void *data)
 }
 
 /* Who may not ask for any peer may read what is known of those that there are */
-static int ask_known_path(struct asked *asked)
+static void ask_known_path(struct asked *asked)
 {
 	struct nl_request rq = ask_for(asked, XTUN_CMD_PATH_GET);
 	size_t before = asked->n_kept;
-	int err;
 
-	err = nl_dump(&asked->xtun, &rq, keep_path, asked);
+	nl_dump(&asked->xtun, &rq, keep_path, asked);
 	asked->story.has_path = asked->n_kept > before;
-	return err;
 }
 
 static int ask_path(struct asked *asked)
@@ -207,7 +219,7 @@ static int ask_path(struct asked *asked)
 	struct story *s = &asked->story;
 	struct nl_request rq;
 	struct tunnel tun;
-	int err;
+	int err, refused;
 
 	err = find_peer(asked);
 	if (err || !s->peer.family)
@@ -215,9 +227,9 @@ static int ask_path(struct asked *asked)
 	rq = ask_for(asked, XTUN_CMD_PATH_GET);
 	mnl_attr_put(rq.nlh, XTUN_A_TUNNEL_ADDR, address_len(&s->peer),
 		     s->peer.data);
-	s->has_path = ask(asked, &rq, &err);
-	if (!err && !s->has_path)
-		err = ask_known_path(asked);
+	s->has_path = ask(asked, &rq, &err, &refused);
+	if (!err && refused == EPERM)
+		ask_known_path(asked);
 	if (s->has_path) {
 		tunnel_parse(&tun, asked->kept[asked->n_kept - 1]);
 		path_parse(&s->path, &tun);
@@ -233,13 +245,13 @@ static int ask_tunnel(struct asked *asked)
 	int err;
 
 	rq = ask_for(asked, XTUN_CMD_GET);
-	s->is_tunnel = ask(asked, &rq, &err);
+	s->is_tunnel = ask(asked, &rq, &err, NULL);
 	if (!s->is_tunnel)
 		return err;
 	tunnel_parse(&s->tun, asked->kept[asked->n_kept - 1]);
 
 	rq = ask_for(asked, XTUN_CMD_STATS_GET);
-	if (ask(asked, &rq, &err)) {
+	if (ask(asked, &rq, &err, NULL)) {
 		tunnel_parse(&stats, asked->kept[asked->n_kept - 1]);
 		s->stats = stats.tb[XTUN_A_TUNNEL_STATS];
 	}
@@ -500,12 +512,14 @@ static int read_question(struct story *s, int argc, char **argv)
 		return usage_error("\"%s\": no IPv4 or IPv6 address", argv[0]);
 	if (is_unspecified(&s->addr))
 		return usage_error("\"%s\": no address of a host", argv[0]);
-	if (argc == 1)
-		return is_link_local(&s->addr) ?
-		       usage_error("\"%s\": every link has this address; add oif NAME",
-				   argv[0]) : 0;
-	if (strcmp(argv[1], "vrf") && strcmp(argv[1], "oif"))
+	s->vrf = argc > 1 && !strcmp(argv[1], "vrf");
+	if (argc > 1 && !s->vrf && strcmp(argv[1], "oif"))
 		return usage_error("\"%s\": neither vrf nor oif", argv[1]);
+	if (is_link_local(&s->addr) && (argc == 1 || s->vrf))
+		return usage_error("\"%s\": every link has this address; say oif NAME",
+				   argv[0]);
+	if (argc == 1)
+		return 0;
 	s->oif = if_nametoindex(argv[2]);
 	return s->oif ? 0 : usage_error("\"%s\": there is no such device",
 					argv[2]);

@@ -42,7 +42,8 @@ static const struct topic {
 		"Says why packets to ADDR do not get through. The first line names the cause,\n"
 		"or tells that nothing is known to be wrong; then comes what it is taken from:\n"
 		"route, tunnel, path and counters. What happened in the last\n"
-		"minute counts, until a packet comes from the peer.\n"
+		"minute counts, until a packet comes from the peer; what kept packets from\n"
+		"leaving, until others have left and it is 5 seconds ago.\n"
 		"vrf and oif are those of \"ip route get\": whose routes, out of which device.\n"
 		"Ends with 4 when something is wrong.\n",
 	}, {

@@ -16,7 +16,7 @@ static bool one_of(const char *const names[], size_t n, const char *name)
 	return false;
 }
 
-/* What every packet has to get past before it leaves this host */
+/* What keeps packets from leaving this host, all or some */
 static bool is_on_this_host(const char *name)
 {
 	static const char *const drops[] = {

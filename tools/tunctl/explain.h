@@ -17,6 +17,7 @@
  * struct story - all that is known of packets to an address
  * @addr: the address
  * @oif: ifindex of the device or the VRF that was named, 0 for none
+ * @vrf: it has to be a VRF
  * @route: the route that they take
  * @link: device that it leads out of, if there is a route
  * @is_tunnel: that is a tunnel; else nothing below it is known
@@ -35,6 +36,7 @@
 struct story {
 	struct address addr;
 	int oif;
+	bool vrf;
 	struct route route;
 	struct link link;
 	bool is_tunnel;

@@ -13,7 +13,7 @@
  * past_of() - is what went wrong over?
  * @since: packets since, NULL where they are not known
  * @ago: how long ago it was, in seconds
- * @on_this_host: it is something that a packet which was sent has got past
+ * @on_this_host: it kept a packet from leaving; a filter, say, may keep some
  *
  * Return: whether it is, and why.
  */
@@ -26,7 +26,7 @@ enum past past_of(const struct nlattr *since, unsigned long long ago,
 		return PAST_NOT;
 	if (packets & XTUN_SINCE_HEARD)
 		return PAST_MENDED;
-	if (packets & XTUN_SINCE_SENT && on_this_host)
+	if (packets & XTUN_SINCE_SENT && on_this_host && ago >= PAST_ALL_PASS)
 		return PAST_PASSED;
 	return packets & XTUN_SINCE_SENT || ago <= FRESH ? PAST_NOT :
 							   PAST_UNTRIED;
@@ -69,6 +69,6 @@ const char *past_text(enum past past)
 	if (past == PAST_MENDED)
 		return "a packet of the peer has come since";
 	if (past == PAST_PASSED)
-		return "a packet has got out since";
+		return "packets have got out since";
 	return "nothing was sent since, so nobody knows; send something and ask again";
 }

@@ -81,7 +81,7 @@ int rtnl_route(struct nl *nl, const struct address *addr, int oif,
 static void read_link(struct link *link, const struct nlmsghdr *nlh)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *tb[IFLA_MAX + 1];
+	const struct nlattr *tb[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
 	unsigned long long num;
 	const char *name;
 
@@ -95,6 +95,9 @@ static void read_link(struct link *link, const struct nlmsghdr *nlh)
 		link->mtu = num;
 	if (xa_get_uint(tb[IFLA_MASTER], &num))
 		link->master = num;
+	xa_parse_nested(info, IFLA_INFO_MAX, tb[IFLA_LINKINFO]);
+	name = xa_get_str(info[IFLA_INFO_KIND]);
+	link->is_vrf = name && !strcmp(name, "vrf");
 }
 
 static int see_link(const struct nlmsghdr *nlh, void *data)

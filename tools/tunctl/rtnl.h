@@ -33,6 +33,7 @@ struct route {
  * @flags: IFF_...
  * @mtu: its MTU in bytes
  * @master: ifindex of the bridge or the like that it is a port of, or 0
+ * @is_vrf: it is a VRF
  */
 struct link {
 	int index;
@@ -40,6 +41,7 @@ struct link {
 	unsigned int flags;
 	unsigned int mtu;
 	int master;
+	bool is_vrf;
 };
 
 typedef void (*rtnl_link_cb_t)(void *ctx, const struct link *link);
