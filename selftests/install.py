@@ -114,6 +114,9 @@ class System:
     def _put_compiler(self, compiler):
         # A link to it has the short name.
         path = os.path.realpath(f"{self.root}/usr/bin/x86_64-linux-gnu-{compiler}")
+        if not os.path.lexists(f"{self.root}/usr/bin/cc"):
+            # What installing the package would do.
+            os.symlink(os.path.basename(path), f"{self.root}/usr/bin/cc")
         os.rename(path, f"{path}.real")
         ktap.defer(os.rename, f"{path}.real", path)
         _write_program(path, COMPILER % {"objects": f"{self.built}/kmod",
