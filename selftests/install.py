@@ -103,7 +103,9 @@ class System:
             os.makedirs(self.root + folder, exist_ok=True)
             subprocess.run(["mount", "--rbind", folder, self.root + folder], check=True)
             ktap.defer(subprocess.run, ["umount", "-l", self.root + folder], check=True)
-        os.makedirs(self.root + "/tmp", exist_ok=True)
+        # What Debian has from the beginning.
+        for folder in ("/tmp", "/usr/local/sbin", "/usr/local/share/man"):
+            os.makedirs(self.root + folder, exist_ok=True)
 
     def _put_dkms(self, debian):
         folder = os.path.join(self.cache, "dkms", debian)
