@@ -29,10 +29,10 @@
 #define XTUN_KEPT_MAX		128
 
 /*
- * So much of the stack packets may take from their first tunnel on, and so much has to
- * be left for what is between two tunnels and for the error at the end. When the sixth
- * of six tunnels of ours in each other gets a packet, each with a queue, and that is
- * how many the kernel's limit allows, 6.2 of 16 kilobytes are taken (x86-64, 6.12).
+ * Bytes of the stack. A packet may take TAKEN from its first tunnel on: the limit of
+ * the kernel allows six tunnels with queues in each other, and 6.2 of 16 kilobytes are
+ * taken when the sixth gets the packet (x86-64, 6.12). LEFT has to be there for what
+ * lies before the next tunnel, and for the error that ends the packet.
  */
 #define XTUN_STACK_TAKEN	(THREAD_SIZE * 7 / 16)
 #define XTUN_STACK_LEFT		(THREAD_SIZE * 3 / 8)

@@ -212,7 +212,7 @@ def dscp_rule(tunnel, message, dscp):
     dst = net.packed(tunnel.remote)
     body = struct.pack("=8BI", net.family_of(tunnel.remote), len(dst) * 8, 0, 0, 0, 0, 0,
                        FR_ACT_PROHIBIT, 0)
-    body += (rawnl.attr(FRA_DST, dst) + rawnl.u32(FRA_PRIORITY, 50) + rawnl.u8(FRA_DSCP, dscp))
+    body += rawnl.attr(FRA_DST, dst) + rawnl.u32(FRA_PRIORITY, 50) + rawnl.u8(FRA_DSCP, dscp)
     flags = rawnl.NLM_F_CREATE | rawnl.NLM_F_EXCL if message == RTM_NEWRULE else 0
     return rawnl.Raw(tunnel.ns).ask(message, body, flags).errno
 

@@ -154,12 +154,19 @@ static void find_gateway(struct story *s)
 	}
 }
 
+static bool is_unspecified(const struct address *addr)
+{
+	static const struct address none;
+
+	return !memcmp(addr->data, none.data, sizeof(none.data));
+}
+
 /* Not one host, or none: no peer for the kernel either */
 static bool is_group(const struct address *addr)
 {
-	static const struct address none, all = { .data = { 255, 255, 255, 255 } };
+	static const struct address all = { .data = { 255, 255, 255, 255 } };
 
-	if (!memcmp(addr->data, none.data, sizeof(none.data)))
+	if (is_unspecified(addr))
 		return true;
 	if (addr->family == AF_INET)
 		return (addr->data[0] & 0xf0) == 0xe0 ||
@@ -198,8 +205,7 @@ static int keep_path(const struct nlmsghdr *nlh, void *data)
 	tunnel_parse(&tun, nlh);
 	path_parse(&path, &tun);
 	if (!address_read(&peer, path.tb[XTUN_A_PATH_PEER]) ||
-	    peer.family != asked->story.peer.family ||
-	    memcmp(peer.data, asked->story.peer.data, address_len(&peer)))
+	    !address_equal(&peer, &asked->story.peer))
 		return 0;
 	return keep(nlh, data);
 }
@@ -495,13 +501,6 @@ static bool is_link_local(const struct address *addr)
 {
 	return addr->family == AF_INET6 && addr->data[0] == 0xfe &&
 	       (addr->data[1] & 0xc0) == 0x80;
-}
-
-static bool is_unspecified(const struct address *addr)
-{
-	static const struct address none;
-
-	return !memcmp(addr->data, none.data, address_len(addr));
 }
 
 static int read_question(struct story *s, int argc, char **argv)
