@@ -268,6 +268,29 @@ def malformed(ns):
     ktap.eq(wrong, [], "not refused, or without a word")
 
 
+# Numbers that tunctl and ip do not let pass, over IPv6, and what the kernel says.
+OUT_OF_RANGE = [
+    ("flowlabel 0x100001", u32(FLOWLABEL, 0x100001), "flowlabel: it has 20 bits"),
+    ("encaplimit 257", u16(ENCAPLIMIT, 257), "encaplimit: 0 to 255"),
+    ("mtu 67", u32(MTU, 67), "mtu: 68 to 65535"),
+    ("mtu 65536", u32(MTU, 65536), "mtu: 68 to 65535"),
+    ("mss 1", u32(MSS, 1), "mss: 536 to 65534"),
+    ("mss 535", u32(MSS, 535), "mss: 536 to 65534"),
+    ("mss 65536", u32(MSS, 65536), "mss: 536 to 65534"),
+]
+
+
+@ktap.table("a number out of its range is refused by the kernel, too: {0}", OUT_OF_RANGE)
+def out_of_range(ns, _, blob, words):
+    victim = Victim(ns)
+    v6 = (u32(ENCAP, 2) + attr(C_LOCAL, bytes(15) + b"\1") + attr(C_REMOTE, bytes(15) + b"\2"))
+    for client_ in victim.clients.values():
+        for seen in (client_.new(v6 + blob), client_.set(v6 + blob)):
+            ktap.true(seen.errno, "the request is refused")
+            ktap.contains(seen.message, words, "what the kernel says")
+    victim.untouched("a number out of its range")
+
+
 @ktap.case("a dev by its name: one that is there, one that comes later, and none")
 def link_name(ns):
     family = Victim(ns).family
