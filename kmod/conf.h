@@ -246,6 +246,18 @@ struct xtun_conf {
 };
 
 /**
+ * xtun_addr_is_any() - does an address stand for any of its family?
+ * @addr: the address, all of it set
+ *
+ * Context: any.
+ * Return: whether it does.
+ */
+static inline bool xtun_addr_is_any(const union nf_inet_addr *addr)
+{
+	return ipv6_addr_any(&addr->in6);
+}
+
+/**
  * xtun_has_remote() - has a tunnel one remote end?
  * @conf: a configured configuration
  *
@@ -254,7 +266,7 @@ struct xtun_conf {
  */
 static inline bool xtun_has_remote(const struct xtun_conf *conf)
 {
-	return !ipv6_addr_any(&conf->p.remote.in6);
+	return !xtun_addr_is_any(&conf->p.remote);
 }
 
 /**
@@ -269,25 +281,37 @@ static inline const void *xtun_own(const struct xtun_conf *conf)
 	return conf->p.own;
 }
 
-/* config.c */
-struct xtun_conf *xtun_conf_new(struct xtun_dev *tun,
-				const struct xtun_conf *old,
-				const struct nlattr *attrs,
-				struct netlink_ext_ack *extack);
+/* prefix.c */
 void xtun_prefix_fill(struct xtun_prefix *prefix, u8 family,
 		      const union nf_inet_addr *addr, u8 len);
 bool xtun_prefix_has(const struct xtun_prefix *prefix, u8 family,
 		     const union nf_inet_addr *addr);
+
+/* conf_parse.c */
+int xtun_conf_parse(const struct xtun_dev *tun, struct nlattr **tb,
+		    struct xtun_params *p, struct netlink_ext_ack *extack);
+
+/* conf_check.c */
+int xtun_conf_check(struct xtun_params *p, struct nlattr **tb,
+		    struct netlink_ext_ack *extack);
+
+/* conf_fill.c */
+size_t xtun_conf_size(const struct xtun_conf *conf);
+int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf, u8 sight);
+int xtun_put_addr(struct sk_buff *skb, int attr,
+		  const union nf_inet_addr *addr, u8 family);
+
+/* conf.c */
 u32 xtun_underlay_via(struct net *net, const struct xtun_params *p);
+struct xtun_conf *xtun_conf_new(struct xtun_dev *tun,
+				const struct xtun_conf *old,
+				const struct nlattr *attrs,
+				struct netlink_ext_ack *extack);
 struct xtun_conf *xtun_conf_with_mtu(const struct xtun_conf *old, u32 mtu);
 struct xtun_conf *xtun_conf_with_lower(const struct xtun_conf *old,
 				       const struct xtun_lower *lower);
 void xtun_conf_free(struct xtun_conf *conf);
 void xtun_conf_free_rcu(struct xtun_conf *conf);
-size_t xtun_conf_size(const struct xtun_conf *conf);
-int xtun_conf_fill(struct sk_buff *skb, const struct xtun_conf *conf, u8 sight);
-int xtun_put_addr(struct sk_buff *skb, int attr,
-		  const union nf_inet_addr *addr, u8 family);
 
 /* lookup.c */
 /* Asked about a tunnel; data is the asker's. */

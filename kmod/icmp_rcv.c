@@ -218,8 +218,7 @@ static bool xtun_err_of_others(const struct xtun_icmp_err *e,
 /* Are only packets between some addresses its own, whatever their key? */
 static bool xtun_has_ends(const struct xtun_conf *conf)
 {
-	return !ipv6_addr_any(&conf->p.local.in6) ||
-	       !ipv6_addr_any(&conf->p.remote.in6);
+	return !xtun_addr_is_any(&conf->p.local) || xtun_has_remote(conf);
 }
 
 /*

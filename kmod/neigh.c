@@ -75,7 +75,7 @@ bool xtun_neigh_wanted(const struct xtun_conf *conf)
 {
 	return conf->p.encap == XTUN_ENCAP_GRE &&
 	       conf->p.payload == XTUN_PAYLOAD_IP &&
-	       ipv6_addr_any(&conf->p.remote.in6);
+	       !xtun_has_remote(conf);
 }
 
 /**

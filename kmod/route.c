@@ -426,7 +426,7 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 	struct net_device *link;
 	struct xtun_path path;
 
-	if (!ipv6_addr_any(&conf->p.remote.in6) &&
+	if (xtun_has_remote(conf) &&
 	    !xtun_route_path(conf, conf->p.fwmark, &conf->p.remote, &path))
 		return path.link_mtu;
 

@@ -232,7 +232,7 @@ static int xtun_tx_peer(struct xtun_cx *cx)
 
 	cx->saddr = cx->conf->p.local;
 	/* With remote any a neighbour may have named it already. */
-	if (likely(!ipv6_addr_any(&cx->conf->p.remote.in6)))
+	if (likely(xtun_has_remote(cx->conf)))
 		cx->daddr = cx->conf->p.remote;
 	if (transport->peer)
 		found = transport->peer(cx);

@@ -113,7 +113,7 @@ static int xtun_role_check(struct nlattr **tb, const struct xtun_params *p,
 			       "echo: encapsulation icmp needs it, request or reply");
 		return -EINVAL;
 	}
-	if (role->echo == XTUN_ECHO_REQUEST && ipv6_addr_any(&p->remote.in6)) {
+	if (role->echo == XTUN_ECHO_REQUEST && xtun_addr_is_any(&p->remote)) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[XTUN_A_CONF_REMOTE],
 				    "remote: needed with echo request; give the peer's address");
 		return -EDESTADDRREQ;

@@ -53,7 +53,7 @@ static void xtun_echo_prepare(struct xtun_conf *conf)
 	if (role->echo == XTUN_ECHO_REQUEST) {
 		icmph->un.echo.id = conf->tun->exchange.id;
 		conf->keepalive = role->keepalive;
-	} else if (ipv6_addr_any(&p->local.in6)) {
+	} else if (xtun_addr_is_any(&p->local)) {
 		/* The source is the address that was asked. */
 		conf->one_path = false;
 	}
