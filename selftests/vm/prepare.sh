@@ -323,14 +323,14 @@ prepare_source()
 # this machine's release of it.
 prepare_openvswitch()
 {
-	local dir=$CACHE/openvswitch release libevent='libevent-2.1-7'
+	local dir=$CACHE/openvswitch release libevent
 
 	release=$(own_release)
 	[ ! -e "$dir" ] || [ "$(cat "$dir/release" 2>/dev/null)" != "$release" ] || return 0
 	require_debian "Open vSwitch"
 	require_cache_space 50
-	[ "$release" = bookworm ] || libevent='libevent-2.1-7t64'
 	apt_lists "$release"
+	libevent=$(apt_field "$release" libunbound8 Depends | dependency 'libevent-2.*')
 	say "Open vSwitch into $dir (5 MB of download)"
 	mkdir "$STAGE/openvswitch"
 	cd "$STAGE/openvswitch"
@@ -346,17 +346,18 @@ prepare_openvswitch()
 # As Open vSwitch.
 prepare_bird()
 {
-	local dir=$CACHE/bird release
+	local dir=$CACHE/bird release libssh
 
 	release=$(own_release)
 	[ ! -e "$dir" ] || [ "$(cat "$dir/release" 2>/dev/null)" != "$release" ] || return 0
 	require_debian "BIRD"
 	require_cache_space 10
 	apt_lists "$release"
+	libssh=$(apt_field "$release" bird2 Depends | dependency 'libssh-.*')
 	say "BIRD into $dir (1 MB of download)"
 	mkdir "$STAGE/bird"
 	cd "$STAGE/bird"
-	apt_fetch "$release" bird2 libssh-gcrypt-4
+	apt_fetch "$release" bird2 "$libssh"
 	apt_unpack
 	rm -rf root/etc root/lib root/usr/share
 	echo "$release" >root/release
