@@ -98,12 +98,10 @@ class Capture:
         self._sock.close()
 
 
-def large_share(frames, outgoing):
-    """How much of the data of full frames was in large ones, 0 to 1."""
-    sizes = [(len(frame.data), frame.gso) for frame in frames
-             if frame.outgoing == outgoing and len(frame.data) > 1000]
-    total = sum(size for size, _ in sizes)
-    return sum(size for size, gso in sizes if gso) / total if total else 0
+def large(frames, outgoing):
+    """Lengths of the frames that stand for many segments, in bytes."""
+    return [len(frame.data) for frame in frames
+            if frame.outgoing == outgoing and frame.gso and len(frame.data) > 1000]
 
 
 def _fill_checksum(data, start, offset):

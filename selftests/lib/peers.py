@@ -140,8 +140,8 @@ def _offloads(hosts, state):
 
 
 def is_large(frames, outgoing, what):
-    part = capture.large_share(frames, outgoing)
-    ktap.true(part > 0.5, f"{what}: {part:.0%} of the data was in large packets")
+    """Some were.  How many is up to TCP, which on a slow machine hands down few at once."""
+    ktap.true(capture.large(frames, outgoing), f"{what}: large packets among {len(frames)}")
 
 
 def large(hosts, pair):
@@ -151,9 +151,12 @@ def large(hosts, pair):
         near, far = INNER[family][:2]
         inner, outer = bulk_seen(hosts, hosts.a, hosts.b, far, "t0", "under0")
         is_large(inner, True, f"{family} into the tunnel")
-        is_large(outer, True, f"{family} out of the tunnel, to the underlay")
-        inner, = bulk_seen(hosts, hosts.b, hosts.a, near, "t0")
+        ktap.eq(len(capture.large(outer, True)), len(capture.large(inner, True)),
+                f"{family}: large packets that leave as such, and all that went in")
+        inner, outer = bulk_seen(hosts, hosts.b, hosts.a, near, "t0", "under0")
         is_large(inner, False, f"{family} out of the tunnel, from the underlay")
+        ktap.true(len(capture.large(inner, False)) >= len(capture.large(outer, False)),
+                  f"{family}: none that came in was cut")
 
 
 def segments(hosts, pair):
@@ -169,7 +172,7 @@ def segments(hosts, pair):
         near, far = INNER[family][:2]
         inner, outer = bulk_seen(hosts, hosts.a, hosts.b, far, "t0", "under0")
         is_large(inner, True, f"{family} into the tunnel")
-        ktap.eq(capture.large_share(outer, True), 0, "of the underlay's data, large packets")
+        ktap.eq(capture.large(outer, True), [], "large packets on the underlay")
 
         # A packet socket on under0 would have clones of what it saw; those are
         # not merged.  The device's own counter tells that all came in segments.
