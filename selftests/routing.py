@@ -61,6 +61,9 @@ class Daemon:
 
     def mismatches(self):
         """The MTUs that it has warned of: the neighbour's and its own."""
+        # It makes the file when it has something to say.
+        if not os.path.exists(self._file("log")):
+            return []
         with open(self._file("log")) as file:
             return [tuple(map(int, found)) for found in re.findall(
                 r"MTU mismatch with nbr .*\(remote (\d+), local (\d+)\)", file.read())]
