@@ -44,20 +44,10 @@ static const struct xtun_wire *xtun_level_read(struct sk_buff *skb, u8 family,
 	return wire;
 }
 
-/* Reads on in a header of which only the tunnel that sent it tells the rest. */
-static bool xtun_loop_parse_conf(const struct xtun_match *match, struct sk_buff *skb,
-				 unsigned int at, struct xtun_hdr *h)
-{
-	const struct xtun_conf *sender = xtun_lookup_sender(match, h, NULL, NULL);
-
-	return sender && !xtun_wire_parse_conf(sender, skb, at, skb->len - at, true,
-					       h);
-}
-
 /* Reads one outer packet at the data; returns where what it carries begins. */
 static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 {
-	const struct xtun_conf *conf = cx->conf;
+	const struct xtun_conf *conf = cx->conf, *sender;
 	struct sk_buff *skb = cx->skb;
 	struct xtun_match match = { .net = cx->tun->net };
 	const struct xtun_wire *wire;
@@ -79,8 +69,13 @@ static unsigned int xtun_loop_level(const struct xtun_cx *cx, bool *own)
 	       nf_inet_addr_cmp(&match.local, &cx->saddr) &&
 	       nf_inet_addr_cmp(&match.remote, &cx->daddr) &&
 	       xtun_lookup_sends(conf, &h);
-	if (wire->parse_conf && !xtun_loop_parse_conf(&match, skb, at, &h))
-		return 0;
+	/* Only the tunnel that has sent such a header can tell the rest of it. */
+	if (wire->parse_conf) {
+		sender = xtun_lookup_sender(&match, &h, NULL, NULL);
+		if (!sender || xtun_wire_parse_conf(sender, skb, at, skb->len - at,
+						    true, &h))
+			return 0;
+	}
 	at += h.len + (h.payload == XTUN_PAYLOAD_ETH ? ETH_HLEN : 0);
 	return pskb_may_pull(skb, at) ? at : 0;
 }

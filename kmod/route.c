@@ -434,36 +434,6 @@ unsigned int xtun_route_link_mtu(const struct xtun_conf *conf)
 	return link ? READ_ONCE(link->mtu) : 0;
 }
 
-/* The peer, as the header at the data says, which the tunnel has sent itself. */
-static union nf_inet_addr xtun_quoted_peer(const struct sk_buff *skb, u8 family)
-{
-	union nf_inet_addr peer = {};
-
-	if (family == AF_INET)
-		peer.ip = ((const struct iphdr *)skb->data)->daddr;
-	else
-		peer.in6 = ((const struct ipv6hdr *)skb->data)->daddr;
-	return peer;
-}
-
-/* The least MTU that is believed: net.ipv4.route.min_pmtu, RFC 8201 section 4. */
-static u32 xtun_route_least_mtu(const struct xtun_conf *conf)
-{
-	if (conf->p.family == AF_INET6)
-		return IPV6_MIN_MTU;
-	return READ_ONCE(conf->tun->net->ipv4.ip_rt_min_pmtu);
-}
-
-/* So many jiffies a path MTU holds. */
-static unsigned long xtun_route_mtu_expires(const struct xtun_conf *conf)
-{
-	const struct net *net = conf->tun->net;
-
-	if (conf->p.family == AF_INET6)
-		return READ_ONCE(net->ipv6.sysctl.ip6_rt_mtu_expires);
-	return READ_ONCE(net->ipv4.ip_rt_mtu_expires);
-}
-
 /**
  * xtun_route_learn() - lower the path MTU to a peer
  * @conf: the tunnel that has sent the quoted packet
@@ -482,14 +452,20 @@ u32 xtun_route_learn(const struct xtun_conf *conf, u32 mark,
 		     const union nf_inet_addr *peer,
 		     const union nf_inet_addr *from, u32 mtu)
 {
+	const struct net *net = conf->tun->net;
+	bool v6 = conf->p.family == AF_INET6;
 	struct xtun_path path;
 
-	mtu = max(mtu, xtun_route_least_mtu(conf));
+	/* The least that is believed: net.ipv4.route.min_pmtu, RFC 8201 section 4. */
+	mtu = max_t(u32, mtu, v6 ? IPV6_MIN_MTU :
+				   READ_ONCE(net->ipv4.ip_rt_min_pmtu));
 	if (xtun_route_path(conf, mark, peer, &path) || path.loop)
 		return mtu;
 	if (path.locked || mtu > path.mtu)
 		return path.mtu;
-	xtun_peer_mtu(conf->tun, peer, from, mtu, xtun_route_mtu_expires(conf));
+	xtun_peer_mtu(conf->tun, peer, from, mtu,
+		      v6 ? READ_ONCE(net->ipv6.sysctl.ip6_rt_mtu_expires) :
+			   READ_ONCE(net->ipv4.ip_rt_mtu_expires));
 	return mtu;
 }
 
@@ -558,11 +534,15 @@ static struct sk_buff *xtun_error_as_routed(const struct xtun_conf *conf,
 /* ipv4_redirect() knows of no mark. */
 static void xtun_redirect4(const struct xtun_conf *conf, struct sk_buff *error)
 {
-	union nf_inet_addr peer = xtun_quoted_peer(error, AF_INET);
-	struct xtun_cx cx = xtun_route_any(conf, error->mark, &peer);
+	const struct iphdr *iph = (const struct iphdr *)error->data;
+	union nf_inet_addr peer = {};
 	struct dst_entry *dst;
+	struct xtun_cx cx;
 
-	cx.tos = ((const struct iphdr *)error->data)->tos;
+	/* The tunnel has sent that header itself. */
+	peer.ip = iph->daddr;
+	cx = xtun_route_any(conf, error->mark, &peer);
+	cx.tos = iph->tos;
 	dst = xtun_route_lookup(&cx);
 	if (IS_ERR(dst))
 		return;
@@ -593,16 +573,6 @@ void xtun_route_redirect(const struct xtun_conf *conf,
 		ip6_redirect(error, net, error->dev->ifindex, error->mark,
 			     sock_net_uid(net, NULL));
 	consume_skb(error);
-}
-
-static bool xtun_is_own4(struct net *net, __be32 addr)
-{
-	bool own;
-
-	rcu_read_lock();
-	own = __ip_dev_find(net, addr, false);
-	rcu_read_unlock();
-	return own;
 }
 
 /* Has a netns VRFs? Looked for when its devices have changed. Under RTNL. */
@@ -647,11 +617,16 @@ bool xtun_route_has_local(const struct xtun_conf *conf)
 {
 	const union nf_inet_addr *local = &conf->p.local;
 	struct net *net = conf->tun->net;
+	bool own;
 
 	if (ipv6_addr_any(&local->in6))
 		return true;
-	if (conf->p.family == AF_INET)
-		return xtun_is_own4(net, local->ip);
+	if (conf->p.family == AF_INET) {
+		rcu_read_lock();
+		own = __ip_dev_find(net, local->ip, false);
+		rcu_read_unlock();
+		return own;
+	}
 	return xtun_is_own6(net, &local->in6, conf->via) ||
 	       xtun_is_own6_anywhere(net, &local->in6);
 }

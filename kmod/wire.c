@@ -11,18 +11,6 @@
 #include "port.h"
 #include "wire.h"
 
-/* A protocol that is not ours alone: do its packets look so? */
-static bool xtun_wire_matches(const struct xtun_wire *wire, struct sk_buff *skb,
-			      unsigned int offset, u8 family, u8 ipproto)
-{
-	const struct xtun_transport *transport = wire->transport;
-
-	if (!transport->matches)
-		return true;
-	return pskb_may_pull(skb, offset + transport->len) &&
-	       transport->matches(family, ipproto, skb->data + offset);
-}
-
 /* Parses so many bytes, which the transport's header is not of. */
 static int xtun_wire_try(const struct xtun_wire *wire,
 			 struct sk_buff *skb, unsigned int offset,
@@ -125,8 +113,11 @@ const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
 		wire = xtun_wire_of_udp(skb, offset, sent, match);
 	} else {
 		wire = xtun_wire_by_ipproto(ipproto);
-		if (wire && !xtun_wire_matches(wire, skb, offset, match->family,
-					       ipproto))
+		/* Of a protocol that is not ours alone, some packets are. */
+		if (wire && wire->transport->matches &&
+		    (!pskb_may_pull(skb, offset + wire->transport->len) ||
+		     !wire->transport->matches(match->family, ipproto,
+					       skb->data + offset)))
 			return NULL;
 	}
 	if (wire)

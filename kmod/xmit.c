@@ -130,18 +130,6 @@ static void xtun_tx_no_ip(struct xtun_cx *cx)
 	cx->nested = false;
 }
 
-/* Neither IPv4 nor IPv6: every frame, and of payload ip what can be named. */
-static enum xtun_drop_reason xtun_tx_other(struct xtun_cx *cx)
-{
-	const struct xtun_conf *conf = cx->conf;
-
-	if (conf->p.payload != XTUN_PAYLOAD_ETH &&
-	    !xtun_type_carried(conf->ops, cx->skb->protocol))
-		return XTUN_TX_INNER_PROTOCOL;
-	xtun_tx_no_ip(cx);
-	return XTUN_OK;
-}
-
 /**
  * xtun_classify() - find and read the IP header of an inner packet
  * @cx: packet, its data at the payload, tunnel and configuration; gets the rest
@@ -165,12 +153,17 @@ enum xtun_drop_reason xtun_classify(struct xtun_cx *cx)
 	}
 	skb_set_network_header(skb, cx->l3_off);
 
-	if (cx->proto == htons(ETH_P_IP))
+	if (cx->proto == htons(ETH_P_IP)) {
 		valid = xtun_tx_ipv4(cx);
-	else if (cx->proto == htons(ETH_P_IPV6))
+	} else if (cx->proto == htons(ETH_P_IPV6)) {
 		valid = xtun_tx_ipv6(cx);
-	else
-		return xtun_tx_other(cx);
+	} else {
+		/* Every frame is carried, and of payload ip what can be named. */
+		if (!eth && !xtun_type_carried(cx->conf->ops, skb->protocol))
+			return XTUN_TX_INNER_PROTOCOL;
+		xtun_tx_no_ip(cx);
+		return XTUN_OK;
+	}
 	if (!valid) {
 		if (!eth)
 			return XTUN_TX_INNER_MALFORMED;
@@ -280,17 +273,7 @@ static bool xtun_tx_routed(const struct sk_buff *skb, struct net_device *dev)
 	return !dst || netdev_has_upper_dev_all_rcu(dev, dst->dev);
 }
 
-/* Bytes of inner packet, from the data on, that fit into the path. */
-static unsigned int xtun_tx_limit(const struct xtun_cx *cx)
-{
-	unsigned int headers = cx->overhead;
-
-	/* The limit counts the inner Ethernet header, as overhead does. */
-	if (cx->conf->p.payload == XTUN_PAYLOAD_ETH)
-		headers -= ETH_HLEN;
-	return cx->mtu > headers ? cx->mtu - headers : 0;
-}
-
+/* @limit: bytes of inner packet, from the data on, that fit into the path. */
 static bool xtun_tx_fits(const struct xtun_cx *cx, unsigned int limit)
 {
 	if (skb_is_gso(cx->skb))
@@ -360,14 +343,6 @@ static void xtun_blank_options(struct iphdr *iph)
 	}
 }
 
-/* The Ethernet header of the whole, before one of its fragments. */
-static void xtun_copy_l2(const struct xtun_cx *cx, struct sk_buff *frag)
-{
-	if (cx->l3_off)
-		memcpy(skb_push(frag, cx->l3_off), skb_mac_header(cx->skb),
-		       cx->l3_off);
-}
-
 /* Fragments of at most @mtu bytes, as a list; the packet itself stays. */
 static struct sk_buff *xtun_fragment(struct xtun_cx *cx, unsigned int mtu)
 {
@@ -389,7 +364,10 @@ static struct sk_buff *xtun_fragment(struct xtun_cx *cx, unsigned int mtu)
 		}
 		if (!list && hlen > sizeof(struct iphdr))
 			xtun_blank_options(ip_hdr(skb));
-		xtun_copy_l2(cx, frag);
+		/* Each has the Ethernet header of the whole. */
+		if (cx->l3_off)
+			memcpy(skb_push(frag, cx->l3_off), skb_mac_header(skb),
+			       cx->l3_off);
 		*tail = frag;
 		tail = &frag->next;
 	}
@@ -472,20 +450,14 @@ static int xtun_tx_too_big_v6(struct xtun_cx *cx, unsigned int limit)
 	return xtun_drop_too_big(cx, limit - cx->l3_off);
 }
 
-static int xtun_tx_too_big(struct xtun_cx *cx, unsigned int limit)
-{
-	if (cx->proto == htons(ETH_P_IP))
-		return xtun_tx_too_big_v4(cx, limit);
-	if (cx->proto == htons(ETH_P_IPV6))
-		return xtun_tx_too_big_v6(cx, limit);
-	if (cx->conf->p.frag == XTUN_FRAG_OUTER)
-		return xtun_tx_outer_fragments(cx);
-	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
-}
-
 static int xtun_tx_fit(struct xtun_cx *cx)
 {
-	unsigned int limit = xtun_tx_limit(cx);
+	unsigned int headers = cx->overhead, limit;
+
+	/* The limit counts the inner Ethernet header, as overhead does. */
+	if (cx->conf->p.payload == XTUN_PAYLOAD_ETH)
+		headers -= ETH_HLEN;
+	limit = cx->mtu > headers ? cx->mtu - headers : 0;
 
 	if (unlikely(cx->conf->p.mss))
 		xtun_mss_out(cx, limit);
@@ -493,7 +465,14 @@ static int xtun_tx_fit(struct xtun_cx *cx)
 		return xtun_tx_segment(cx);
 	if (likely(xtun_tx_fits(cx, limit)))
 		return 0;
-	return xtun_tx_too_big(cx, limit);
+
+	if (cx->proto == htons(ETH_P_IP))
+		return xtun_tx_too_big_v4(cx, limit);
+	if (cx->proto == htons(ETH_P_IPV6))
+		return xtun_tx_too_big_v6(cx, limit);
+	if (cx->conf->p.frag == XTUN_FRAG_OUTER)
+		return xtun_tx_outer_fragments(cx);
+	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
 }
 
 static int xtun_tx_push(struct xtun_cx *cx)
@@ -561,17 +540,6 @@ static int xtun_tx_send(struct xtun_cx *cx)
 	return err;
 }
 
-/* The filter may make an error of its own: then the sender knows already. */
-static void xtun_refused_note(const struct xtun_cx *cx)
-{
-	struct xtun_pcpu *pcpu = this_cpu_ptr(cx->tun->pcpu);
-
-	pcpu->refused[pcpu->n_refused++ % XTUN_REFUSED] = (struct xtun_refused) {
-		.ident = cx->ident,
-		.time = jiffies,
-	};
-}
-
 /*
  * A filter may refuse the outer packet. Then the inner one is gone, and its sender
  * can be told only by what was kept of it.
@@ -580,13 +548,18 @@ static noinline int xtun_tx_send_kept(struct xtun_cx *cx)
 {
 	u8 kept[XTUN_KEPT_MAX];
 	unsigned int len = min_t(unsigned int, cx->skb->len, sizeof(kept));
+	struct xtun_pcpu *pcpu = this_cpu_ptr(cx->tun->pcpu);
 	int err;
 
 	if (skb_copy_bits(cx->skb, 0, kept, len))
 		len = 0;
 	err = xtun_tx_send(cx);
 	if (err == -EPERM && len) {
-		xtun_refused_note(cx);
+		/* The filter may make an error of its own: then the sender knows already. */
+		pcpu->refused[pcpu->n_refused++ % XTUN_REFUSED] = (struct xtun_refused) {
+			.ident = cx->ident,
+			.time = jiffies,
+		};
 		xtun_icmp_send_kept(cx, kept, len, XTUN_CLASS_PROHIBITED);
 	}
 	return err;
