@@ -13,19 +13,17 @@
 static const struct xtun_encap_ops *xtun_encaps[XTUN_ENCAP_MAX + 1];
 static const struct xtun_wire *xtun_wires[IPPROTO_RAW + 1];
 
-static bool xtun_wire_valid(const struct xtun_wire *wire)
-{
-	return wire && wire->id && wire->transport && wire->parse &&
-	       (wire->ipproto || wire->ipprotos[0]) &&
-	       wire->transport->len < XTUN_ENCAP_HDR_MAX;
-}
-
 static bool xtun_encap_valid(const struct xtun_encap_ops *ops)
 {
+	const struct xtun_wire *wire = ops->wire;
+
 	return ops->id && ops->id <= XTUN_ENCAP_MAX && ops->name &&
 	       ops->prepare && ops->payloads & BIT(ops->payload) &&
 	       !ops->key_max == (ops->keying == XTUN_KEY_NONE) &&
-	       ops->key_min <= ops->key_max && xtun_wire_valid(ops->wire);
+	       ops->key_min <= ops->key_max &&
+	       wire && wire->id && wire->transport && wire->parse &&
+	       (wire->ipproto || wire->ipprotos[0]) &&
+	       wire->transport->len < XTUN_ENCAP_HDR_MAX;
 }
 
 static int xtun_wire_register(const struct xtun_wire *wire, u8 ipproto)
@@ -34,19 +32,6 @@ static int xtun_wire_register(const struct xtun_wire *wire, u8 ipproto)
 		return -EEXIST;
 	xtun_wires[ipproto] = wire;
 	return 0;
-}
-
-/* UDP leads to a form of headers by its ports. */
-static int xtun_wire_register_all(const struct xtun_wire *wire)
-{
-	int i, err = 0;
-
-	if (wire->ipproto && wire->ipproto != IPPROTO_UDP)
-		err = xtun_wire_register(wire, wire->ipproto);
-	for (i = 0; !err && i < ARRAY_SIZE(wire->ipprotos) &&
-	     wire->ipprotos[i]; i++)
-		err = xtun_wire_register(wire, wire->ipprotos[i]);
-	return err;
 }
 
 /**
@@ -59,12 +44,22 @@ static int xtun_wire_register_all(const struct xtun_wire *wire)
  */
 int xtun_encap_register(const struct xtun_encap_ops *ops)
 {
+	const struct xtun_wire *wire = ops->wire;
+	int i, err = 0;
+
 	if (WARN_ON(!xtun_encap_valid(ops)))
 		return -EINVAL;
 	if (WARN_ON(xtun_encaps[ops->id]))
 		return -EEXIST;
 	xtun_encaps[ops->id] = ops;
-	return xtun_wire_register_all(ops->wire);
+
+	/* UDP leads to a form of headers by its ports. */
+	if (wire->ipproto && wire->ipproto != IPPROTO_UDP)
+		err = xtun_wire_register(wire, wire->ipproto);
+	for (i = 0; !err && i < ARRAY_SIZE(wire->ipprotos) &&
+	     wire->ipprotos[i]; i++)
+		err = xtun_wire_register(wire, wire->ipprotos[i]);
+	return err;
 }
 
 /**

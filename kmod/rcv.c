@@ -101,18 +101,6 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 	return conf;
 }
 
-/* What the header says that there is, and no more. */
-static enum xtun_drop_reason xtun_rx_length(struct sk_buff *skb,
-					    const struct xtun_hdr *h)
-{
-	/* One that was merged is longer than it says. */
-	if (!h->end || skb_is_gso(skb))
-		return XTUN_OK;
-	if (h->end > skb->len)
-		return XTUN_RX_TRUNCATED;
-	return pskb_trim_rcsum(skb, h->end) ? XTUN_RX_NO_MEMORY : XTUN_OK;
-}
-
 static enum xtun_drop_reason xtun_rx_csum(struct sk_buff *skb,
 					  const struct xtun_conf *conf,
 					  const struct xtun_hdr *h)
@@ -181,27 +169,22 @@ static bool xtun_ipv6_valid(const struct sk_buff *skb)
 	       ntohs(ip6h->payload_len) + sizeof(*ip6h) <= skb->len;
 }
 
-/* Neither IPv4 nor IPv6. It has no source that could be an allowed one. */
-static enum xtun_drop_reason xtun_rx_other(struct sk_buff *skb,
-					   const struct xtun_conf *conf)
-{
-	if (!xtun_type_carried(conf->ops, skb->protocol))
-		return XTUN_RX_INNER_PROTOCOL;
-	if (conf->p.n_allow)
-		return XTUN_RX_NOT_ALLOWED;
-	skb_reset_network_header(skb);
-	return XTUN_OK;
-}
-
-/* The inner IP header at the data of the skb. */
+/* The inner IP header at the data of the skb, or what there is in its place. */
 static enum xtun_drop_reason xtun_rx_ip(struct sk_buff *skb,
 					const struct xtun_conf *conf)
 {
 	bool v4 = skb->protocol == htons(ETH_P_IP);
 	bool allowed;
 
-	if (!v4 && skb->protocol != htons(ETH_P_IPV6))
-		return xtun_rx_other(skb, conf);
+	if (!v4 && skb->protocol != htons(ETH_P_IPV6)) {
+		if (!xtun_type_carried(conf->ops, skb->protocol))
+			return XTUN_RX_INNER_PROTOCOL;
+		/* It has no source that could be an allowed one. */
+		if (conf->p.n_allow)
+			return XTUN_RX_NOT_ALLOWED;
+		skb_reset_network_header(skb);
+		return XTUN_OK;
+	}
 	if (!pskb_may_pull(skb, v4 ? sizeof(struct iphdr) :
 				     sizeof(struct ipv6hdr)))
 		return XTUN_RX_INNER_MALFORMED;
@@ -328,9 +311,13 @@ static enum xtun_drop_reason xtun_rx_outer(struct sk_buff *skb,
 		return XTUN_RX_TRUNCATED;
 	if (!xtun_outer_allowed_in(skb, conf->match.family))
 		return XTUN_RX_POLICY;
-	reason = xtun_rx_length(skb, h);
-	if (reason)
-		return reason;
+	/* What the header says that there is; a merged packet is longer than that. */
+	if (h->end && !skb_is_gso(skb)) {
+		if (h->end > skb->len)
+			return XTUN_RX_TRUNCATED;
+		if (pskb_trim_rcsum(skb, h->end))
+			return XTUN_RX_NO_MEMORY;
+	}
 	reason = xtun_rx_csum(skb, conf, h);
 	if (reason)
 		return reason;

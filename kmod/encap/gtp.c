@@ -180,19 +180,6 @@ static void xtun_gtp_echo(struct xtun_stray *s, const u8 *msg)
 }
 
 /*
- * The tunnel is there, but has another remote end, or should come another way,
- * or is down: its peer, which would give it up for good, is not told of that.
- */
-static bool xtun_gtp_is_known(const struct xtun_stray *s)
-{
-	const struct xtun_conf *conf = xtun_lookup_key(&s->match, &s->h);
-
-	if (conf && conf->tun->dev->flags & IFF_UP)
-		xtun_count(conf->tun, XTUN_RX_OTHER_PEER);
-	return conf;
-}
-
-/*
  * Section 7.3.1: a packet for no tunnel, unless it is of none (TEID 0), is told
  * to who has sent it, at the port of the protocol (section 4.4.2.4).
  */
@@ -201,10 +188,21 @@ static void xtun_gtp_unknown_teid(struct xtun_stray *s)
 	unsigned int size = s->match.family == AF_INET ?
 			    sizeof(struct in_addr) : sizeof(struct in6_addr);
 	u32 teid = s->h.ids[0].key;
+	const struct xtun_conf *conf;
 	u8 *at;
 
-	if (!teid || s->h.end > s->skb->len || xtun_gtp_is_known(s))
+	if (!teid || s->h.end > s->skb->len)
 		return;
+	/* The tunnel is there, but has another remote end, or should come another
+	 * way, or is down: its peer, which would give it up for good, is not told.
+	 */
+	conf = xtun_lookup_key(&s->match, &s->h);
+	if (conf) {
+		if (conf->tun->dev->flags & IFF_UP)
+			xtun_count(conf->tun, XTUN_RX_OTHER_PEER);
+		return;
+	}
+
 	at = xtun_gtp_put_header(s, XTUN_GTP_ERROR_INDICATION);
 	*at++ = XTUN_GTP_IE_TEID;
 	put_unaligned_be32(teid, at);

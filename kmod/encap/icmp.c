@@ -36,14 +36,6 @@ static int xtun_icmp_check_magic(const u8 *hdr, unsigned int len,
 	return len < XTUN_ICMP_LEN ? XTUN_RX_TRUNCATED : XTUN_OK;
 }
 
-/* What follows, an IP protocol. */
-static void xtun_icmp_read_next(u8 next, struct xtun_hdr *h)
-{
-	h->payload = XTUN_PAYLOAD_IP;
-	h->empty = next == IPPROTO_NONE;
-	h->proto = xtun_type_of_ipproto(next);
-}
-
 static int xtun_icmp_parse(const u8 *hdr, unsigned int len,
 			   u8 ipproto, struct xtun_hdr *h)
 {
@@ -57,7 +49,9 @@ static int xtun_icmp_parse(const u8 *hdr, unsigned int len,
 	h->len = XTUN_ICMP_LEN;
 	h->ids[h->n_ids++] = (struct xtun_id){ XTUN_KEY_FULL,
 					       get_unaligned_be32(hdr + 8) };
-	xtun_icmp_read_next(hdr[5], h);
+	h->payload = XTUN_PAYLOAD_IP;
+	h->empty = hdr[5] == IPPROTO_NONE;
+	h->proto = xtun_type_of_ipproto(hdr[5]);
 	flags = get_unaligned_be16(hdr + 6);
 	h->echo = flags & XTUN_ICMP_REQUEST ? XTUN_ECHO_REQUEST :
 					      XTUN_ECHO_REPLY;

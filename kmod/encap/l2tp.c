@@ -71,16 +71,6 @@ static int xtun_l2tp_parse(const u8 *hdr, unsigned int len,
 	return reason;
 }
 
-/* A packet straight behind the header; what is none is told by no ethertype. */
-static int xtun_l2tp_read_version(const u8 *data, unsigned int len,
-				  struct xtun_hdr *h)
-{
-	if (!len)
-		return XTUN_RX_INNER_MALFORMED;
-	h->proto = xtun_ip_of_version(*data);
-	return XTUN_OK;
-}
-
 /**
  * struct xtun_cookie - bytes that show a packet to be of its tunnel
  * @len: how many, 0 for none
@@ -122,9 +112,14 @@ static int xtun_l2tp_parse_conf(const struct xtun_conf *conf,
 		return sent ? -ENOMSG : XTUN_RX_COOKIE;
 	if (len < h->len)
 		return XTUN_RX_TRUNCATED;
-	if (conf->p.payload == XTUN_PAYLOAD_IP)
-		return xtun_l2tp_read_version(hdr + h->len, len - h->len, h);
-	h->proto = htons(ETH_P_TEB);
+	if (conf->p.payload == XTUN_PAYLOAD_ETH) {
+		h->proto = htons(ETH_P_TEB);
+		return XTUN_OK;
+	}
+	/* A packet straight behind the header; what is none is told by no ethertype. */
+	if (len == h->len)
+		return XTUN_RX_INNER_MALFORMED;
+	h->proto = xtun_ip_of_version(hdr[h->len]);
 	return XTUN_OK;
 }
 

@@ -17,13 +17,6 @@
 /* The kernel takes no more padding at a place: that is enough to align anything. */
 #define XTUN_PADDING_MAX	7
 
-static bool xtun_padding_ok(const u8 *option, unsigned int len)
-{
-	return len <= XTUN_PADDING_MAX &&
-	       (option[0] == IPV6_TLV_PAD1 ||
-		!memchr_inv(option + 2, 0, len - 2));
-}
-
 /* May all options be passed over? */
 static bool xtun_options_ok(const struct net *net, const u8 *hdr,
 			    unsigned int len)
@@ -47,7 +40,8 @@ static bool xtun_options_ok(const struct net *net, const u8 *hdr,
 		}
 		padding += size;
 		if (padding > XTUN_PADDING_MAX ||
-		    !xtun_padding_ok(hdr + at, size))
+		    (hdr[at] == IPV6_TLV_PADN &&
+		     memchr_inv(hdr + at + 2, 0, size - 2)))
 			return false;
 	}
 	return true;

@@ -235,23 +235,6 @@ static void xtun_hook_one(struct sk_buff *skb, const struct xtun_hooked *p,
 		kfree_skb(skb);
 }
 
-/*
- * Nobody knows any more how many they were, and what is left of them is not to be
- * looked into; only who has sent them is sure.
- */
-static unsigned int xtun_hook_lost(struct sk_buff *skb,
-				   struct xtun_match *match)
-{
-	const struct xtun_conf *conf;
-
-	xtun_outer_addrs(skb, match);
-	conf = xtun_lookup_ends(match);
-	if (!conf)
-		return NF_DROP;
-	xtun_drop(conf->tun, skb, XTUN_RX_NO_MEMORY);
-	return NF_STOLEN;
-}
-
 static unsigned int xtun_hook_cut(struct sk_buff *skb,
 				  const struct xtun_hooked *p,
 				  struct xtun_match *match,
@@ -259,13 +242,23 @@ static unsigned int xtun_hook_cut(struct sk_buff *skb,
 {
 	int transport = skb_transport_offset(skb);
 	int mac = -skb_mac_offset(skb);
+	const struct xtun_conf *conf;
 	struct sk_buff *list, *next;
 
 	__skb_push(skb, mac);
 	list = __skb_gso_segment(skb, NETIF_F_SG | NETIF_F_IP_CSUM |
 				 NETIF_F_IPV6_CSUM, false);
-	if (IS_ERR_OR_NULL(list))
-		return xtun_hook_lost(skb, match);
+	if (IS_ERR_OR_NULL(list)) {
+		/* Nobody knows any more how many they were, and what is left of them
+		 * is not to be looked into; only who has sent them is sure.
+		 */
+		xtun_outer_addrs(skb, match);
+		conf = xtun_lookup_ends(match);
+		if (!conf)
+			return NF_DROP;
+		xtun_drop(conf->tun, skb, XTUN_RX_NO_MEMORY);
+		return NF_STOLEN;
+	}
 	consume_skb(skb);
 	skb_list_walk_safe(list, skb, next)
 		xtun_hook_one(skb, p, transport, state);

@@ -60,28 +60,24 @@ static const u8 *xtun_gro_header(struct sk_buff *skb,
 }
 
 /*
- * Does a packet that is held, and so has an inner header of its kind, begin with
- * something else than this header and a packet of this kind? IPv4 does not look
- * at versions.
+ * Packets that are held, and so have an inner header of their kind, must begin with
+ * this header and a packet of this kind. IPv4 does not look at versions.
  */
-static bool xtun_gro_differs(const u8 *held, const u8 *hdr,
-			     const struct xtun_hdr *h)
-{
-	if (memcmp(held, hdr, h->len))
-		return true;
-	return h->payload == XTUN_PAYLOAD_IP &&
-	       held[h->len] >> 4 != (h->proto == htons(ETH_P_IP) ? 4 : 6);
-}
-
 static void xtun_gro_compare(struct list_head *head, const struct sk_buff *skb,
 			     const u8 *hdr, const struct xtun_hdr *h)
 {
+	u8 version = h->proto == htons(ETH_P_IP) ? 4 : 6;
 	unsigned int off = skb_gro_offset(skb);
+	const u8 *held;
 	struct sk_buff *p;
 
 	list_for_each_entry(p, head, list) {
-		if (NAPI_GRO_CB(p)->same_flow &&
-		    xtun_gro_differs(p->data + off, hdr, h))
+		if (!NAPI_GRO_CB(p)->same_flow)
+			continue;
+		held = p->data + off;
+		if (memcmp(held, hdr, h->len) ||
+		    (h->payload == XTUN_PAYLOAD_IP &&
+		     held[h->len] >> 4 != version))
 			NAPI_GRO_CB(p)->same_flow = 0;
 	}
 }
@@ -350,20 +346,13 @@ static int xtun_port_new(const struct xtun_conf *conf, struct xtun_port_id id,
 }
 
 /* A tunnel that is alone on its port may change what that carries. */
-static bool xtun_port_turns(struct xtun_port *port, const struct xtun_conf *conf)
-{
-	const struct xtun_conf *now = rtnl_dereference(conf->tun->conf);
-
-	return port->users == 1 && now != conf &&
-	       xtun_uses_port(now, port->id);
-}
-
 static int xtun_port_turn(struct xtun_port *port, const struct xtun_conf *conf,
 			  struct netlink_ext_ack *extack)
 {
+	const struct xtun_conf *now = rtnl_dereference(conf->tun->conf);
 	int err;
 
-	if (!xtun_port_turns(port, conf))
+	if (port->users != 1 || now == conf || !xtun_uses_port(now, port->id))
 		return xtun_port_refuse_wire(conf, port->id, extack);
 	err = xtun_port_hold(port, conf, extack);
 	if (!err)
