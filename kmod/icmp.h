@@ -24,6 +24,8 @@
  * @match: tunnel's addresses, as the quote has them
  * @quote: the quoted outer header
  * @quoted: bytes of the quote that are of the outer packet
+ * @transport: the first bytes behind the quoted outer header
+ * @has_transport: they were there
  * @h: the quoted encapsulation header
  * @whole: it was all there
  * @from: who sent the error
@@ -39,6 +41,8 @@ struct xtun_icmp_err {
 	struct xtun_match match;
 	struct xtun_quote quote;
 	unsigned int quoted;
+	u8 transport[XTUN_QUOTE_TRANSPORT] __aligned(4);
+	bool has_transport;
 	struct xtun_hdr h;
 	bool whole;
 	union nf_inet_addr from;

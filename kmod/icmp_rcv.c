@@ -152,6 +152,8 @@ static bool xtun_err_parse(struct xtun_icmp_err *e, enum xtun_input input, u8 fa
 		e->quoted = min_t(unsigned int, e->quoted, e->icmp->words);
 	if (e->quote.at > e->quoted)
 		return false;
+	e->has_transport = !skb_copy_bits(skb, e->quote.at, e->transport,
+					  sizeof(e->transport));
 
 	reason = xtun_wire_parse(wire, skb, e->quote.at, e->quoted - e->quote.at,
 				 e->quote.ipproto, &e->h);
@@ -179,26 +181,15 @@ static void xtun_err_reject(struct xtun_dev *tun, enum xtun_counter counter)
 	WRITE_ONCE(tun->rejects, tun->rejects + 1);
 }
 
-/* The first 8 bytes of the quoted transport's header, or NULL; may use @buf. */
-static const u8 *xtun_err_transport(const struct xtun_icmp_err *e, u8 *buf)
-{
-	return skb_header_pointer(e->skb, e->quote.at, XTUN_QUOTE_TRANSPORT,
-				  buf);
-}
-
 /* Is what the transport put before the packet what it would put there? */
 static bool xtun_err_carried(const struct xtun_icmp_err *e,
 			     const struct xtun_conf *conf,
 			     const struct xtun_tag *tag)
 {
 	const struct xtun_transport *transport = conf->ops->wire->transport;
-	u8 buf[XTUN_QUOTE_TRANSPORT];
-	const u8 *hdr;
 
-	if (!transport->sent)
-		return true;
-	hdr = xtun_err_transport(e, buf);
-	return hdr && transport->sent(conf, hdr, tag);
+	return !transport->sent ||
+	       (e->has_transport && transport->sent(conf, e->transport, tag));
 }
 
 /* May a program have sent it, which wants to hear of it? */
@@ -206,19 +197,9 @@ static bool xtun_err_of_others(const struct xtun_icmp_err *e,
 			       const struct xtun_conf *conf)
 {
 	const struct xtun_transport *transport = conf->ops->wire->transport;
-	u8 buf[XTUN_QUOTE_TRANSPORT];
-	const u8 *hdr;
 
-	if (!transport->others)
-		return false;
-	hdr = xtun_err_transport(e, buf);
-	return hdr && transport->others(&e->match, hdr);
-}
-
-/* Are only packets between some addresses its own, whatever their key? */
-static bool xtun_has_ends(const struct xtun_conf *conf)
-{
-	return !xtun_addr_is_any(&conf->p.local) || xtun_has_remote(conf);
+	return transport->others && e->has_transport &&
+	       transport->others(&e->match, e->transport);
 }
 
 /*
@@ -233,8 +214,10 @@ static bool xtun_err_sent(const struct xtun_conf *conf, void *data)
 
 	if (!xtun_err_carried(e, conf, NULL))
 		return false;
+	/* With an end, only packets between some addresses are its own. */
 	if (conf->p.icmp_memory == XTUN_ICMP_MEMORY_OFF)
-		return !conf->ops->wire->shared && xtun_has_ends(conf);
+		return !conf->ops->wire->shared &&
+		       (!xtun_addr_is_any(&conf->p.local) || xtun_has_remote(conf));
 	if (xtun_err_recall(e, conf, &buf, sizeof(buf)))
 		return true;
 	xtun_sent_cache_arm(conf->tun);
@@ -350,8 +333,9 @@ static bool xtun_err_proven(struct xtun_icmp_err *e)
 	return xtun_err_proven_as(e, true) || xtun_err_proven_as(e, false);
 }
 
-static void xtun_err_notify(const struct xtun_icmp_err *e,
-			    enum xtun_counter outcome, u32 mtu)
+/* The error was believed, and that is what became of it. */
+static void xtun_err_done(struct xtun_icmp_err *e, enum xtun_counter outcome,
+			  u32 mtu)
 {
 	const struct xtun_error_event event = {
 		.peer = &e->match.remote,
@@ -365,17 +349,10 @@ static void xtun_err_notify(const struct xtun_icmp_err *e,
 		.proto = e->cx.skb ? e->cx.proto : 0,
 	};
 
-	xtun_notify_error(e->cx.tun, &event);
-}
-
-/* The error was believed, and that is what became of it. */
-static void xtun_err_done(struct xtun_icmp_err *e, enum xtun_counter outcome,
-			  u32 mtu)
-{
 	xtun_count(e->cx.tun, outcome);
 	xtun_peer_error(e->cx.tun, &e->match.remote, &e->from, e->icmp->type,
 			e->icmp->code);
-	xtun_err_notify(e, outcome, mtu);
+	xtun_notify_error(e->cx.tun, &event);
 }
 
 /*

@@ -203,13 +203,6 @@ static void xtun_turn_l2(struct sk_buff *err, const struct sk_buff *skb,
 	memcpy(eth->h_source, eth_hdr(skb)->h_dest, ETH_ALEN);
 }
 
-static bool xtun_type_limited(const struct net *net, __be16 proto, u8 type)
-{
-	if (proto == htons(ETH_P_IP))
-		return BIT(type) & READ_ONCE(net->ipv4.sysctl_icmp_ratemask);
-	return test_bit(type, net->ipv6.sysctl.icmpv6_ratemask);
-}
-
 static bool xtun_host_allowed(struct net_device *dev, u8 family,
 			      union nf_inet_addr to)
 {
@@ -251,17 +244,21 @@ bool xtun_icmp_allowed(struct net_device *dev, u8 family,
 	return true;
 }
 
+/* As the host's own errors: only some types are limited. */
 static bool xtun_frame_allowed(const struct xtun_cx *cx, u8 type)
 {
 	struct net_device *dev = cx->tun->dev;
+	const struct net *net = dev_net(dev);
 	union nf_inet_addr to = {};
 
-	if (!xtun_type_limited(dev_net(dev), cx->proto, type))
-		return true;
 	if (cx->proto == htons(ETH_P_IP)) {
+		if (!(BIT(type) & READ_ONCE(net->ipv4.sysctl_icmp_ratemask)))
+			return true;
 		to.ip = ip_hdr(cx->skb)->saddr;
 		return xtun_icmp_allowed(dev, AF_INET, to);
 	}
+	if (!test_bit(type, net->ipv6.sysctl.icmpv6_ratemask))
+		return true;
 	to.in6 = ipv6_hdr(cx->skb)->saddr;
 	return xtun_icmp_allowed(dev, AF_INET6, to);
 }
