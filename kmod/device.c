@@ -70,33 +70,15 @@ static void xtun_free_pcpu(struct xtun_dev *tun)
 	free_percpu(tun->dev->tstats);
 }
 
-/* The netns of its underlay has one tunnel more. */
-static void xtun_net_add(struct xtun_dev *tun)
-{
-	struct xtun_net *xn = xtun_net(tun->net);
-	bool first = list_empty(&xn->tunnels);
-
-	list_add_tail_rcu(&tun->list, &xn->tunnels);
-	if (first)
-		xtun_follow_net(xn);
-}
-
-static void xtun_net_del(struct xtun_dev *tun)
-{
-	struct xtun_net *xn = xtun_net(tun->net);
-
-	list_del_rcu(&tun->list);
-	if (list_empty(&xn->tunnels))
-		xtun_follow_net(xn);
-}
-
 static int xtun_dev_init(struct net_device *dev)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
+	struct xtun_net *xn = xtun_net(tun->net);
+	bool first;
 	int err;
 
 	netdev_lockdep_set_classes(dev);
-	xtun_net(tun->net)->used = true;
+	xn->used = true;
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
@@ -106,7 +88,12 @@ static int xtun_dev_init(struct net_device *dev)
 	err = xtun_attach(tun);
 	if (err)
 		goto destroy_cells;
-	xtun_net_add(tun);
+
+	/* The netns of its underlay has one tunnel more. */
+	first = list_empty(&xn->tunnels);
+	list_add_tail_rcu(&tun->list, &xn->tunnels);
+	if (first)
+		xtun_follow_net(xn);
 	return 0;
 
 destroy_cells:
@@ -119,8 +106,11 @@ free_pcpu:
 static void xtun_dev_uninit(struct net_device *dev)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
+	struct xtun_net *xn = xtun_net(tun->net);
 
-	xtun_net_del(tun);
+	list_del_rcu(&tun->list);
+	if (list_empty(&xn->tunnels))
+		xtun_follow_net(xn);
 	xtun_detach(tun);
 	/* A packet may have found it; those of a registered device are waited
 	 * for by whoever unregisters it, not by who failed to register it.
@@ -465,18 +455,6 @@ static int xtun_refuse_family(const struct xtun_dev *tun,
 	return -EINVAL;
 }
 
-/* May the caller change what happens in the underlay? */
-static int xtun_may_change(const struct xtun_dev *tun,
-			   struct netlink_ext_ack *extack)
-{
-	if (net_eq(tun->net, dev_net(tun->dev)) ||
-	    ns_capable(tun->net->user_ns, CAP_NET_ADMIN))
-		return 0;
-	NL_SET_ERR_MSG(extack,
-		       "the underlay is in another netns, where you are not privileged");
-	return -EPERM;
-}
-
 /**
  * xtun_change() - change the configuration of a live tunnel
  * @tun: the tunnel
@@ -492,9 +470,13 @@ int xtun_change(struct xtun_dev *tun, const struct nlattr *attrs,
 	struct xtun_conf *old = rtnl_dereference(tun->conf), *new;
 	int err;
 
-	err = xtun_may_change(tun, extack);
-	if (err)
-		return err;
+	/* May the caller change what happens in the underlay? */
+	if (!net_eq(tun->net, dev_net(tun->dev)) &&
+	    !ns_capable(tun->net->user_ns, CAP_NET_ADMIN)) {
+		NL_SET_ERR_MSG(extack,
+			       "the underlay is in another netns, where you are not privileged");
+		return -EPERM;
+	}
 	new = xtun_conf_new(tun, old, attrs, extack);
 	if (IS_ERR(new))
 		return PTR_ERR(new);

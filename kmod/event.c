@@ -104,38 +104,29 @@ static int xtun_put_inner(struct sk_buff *msg, const struct xtun_error_event *ev
 	return 0;
 }
 
-static int xtun_put_icmp(struct sk_buff *msg, const struct xtun_error_event *event)
-{
-	if (xtun_put_addr(msg, XTUN_A_ERROR_PEER, event->peer, event->family) ||
-	    nla_put_u8(msg, XTUN_A_ERROR_TYPE, event->type) ||
-	    nla_put_u8(msg, XTUN_A_ERROR_CODE, event->code) ||
-	    nla_put_string(msg, XTUN_A_ERROR_OUTCOME,
-			   xtun_counter_name(event->outcome)))
-		return -EMSGSIZE;
-	return event->mtu ? nla_put_u32(msg, XTUN_A_ERROR_MTU, event->mtu) : 0;
-}
-
-/* A router of the underlay. */
-static int xtun_put_from(struct sk_buff *msg, const struct xtun_dev *tun,
-			 const struct xtun_error_event *event)
-{
-	if (!(xtun_sight_of_listeners(tun) & XTUN_SEES_UNDERLAY))
-		return 0;
-	return xtun_put_addr(msg, XTUN_A_ERROR_FROM, event->from, event->family);
-}
-
 static int xtun_put_error(struct sk_buff *msg, const struct xtun_dev *tun,
 			  const void *what)
 {
 	const struct xtun_error_about *about = what;
+	const struct xtun_error_event *event = about->event;
 	struct nlattr *nest;
 
 	if (xtun_put_id(msg, tun))
 		return -EMSGSIZE;
 	nest = nla_nest_start(msg, XTUN_A_TUNNEL_ERROR);
-	if (!nest || xtun_put_icmp(msg, about->event) ||
-	    xtun_put_from(msg, tun, about->event) ||
-	    xtun_put_inner(msg, about->event))
+	if (!nest ||
+	    xtun_put_addr(msg, XTUN_A_ERROR_PEER, event->peer, event->family) ||
+	    nla_put_u8(msg, XTUN_A_ERROR_TYPE, event->type) ||
+	    nla_put_u8(msg, XTUN_A_ERROR_CODE, event->code) ||
+	    nla_put_string(msg, XTUN_A_ERROR_OUTCOME,
+			   xtun_counter_name(event->outcome)) ||
+	    (event->mtu && nla_put_u32(msg, XTUN_A_ERROR_MTU, event->mtu)))
+		return -EMSGSIZE;
+	/* A router of the underlay. */
+	if (xtun_sight_of_listeners(tun) & XTUN_SEES_UNDERLAY &&
+	    xtun_put_addr(msg, XTUN_A_ERROR_FROM, event->from, event->family))
+		return -EMSGSIZE;
+	if (xtun_put_inner(msg, event))
 		return -EMSGSIZE;
 	if (about->lost && nla_put_u32(msg, XTUN_A_ERROR_LOST, about->lost))
 		return -EMSGSIZE;
@@ -165,13 +156,6 @@ static bool xtun_event_may(struct xtun_event_rate *rate, u32 *lost)
 	return may;
 }
 
-static void xtun_event_lost(struct xtun_event_rate *rate, u32 lost)
-{
-	spin_lock(&rate->lock);
-	rate->lost += lost;
-	spin_unlock(&rate->lock);
-}
-
 /**
  * xtun_notify_error() - tell listeners that an error was believed
  * @tun: the tunnel that it is about
@@ -191,6 +175,9 @@ void xtun_notify_error(const struct xtun_dev *tun,
 	if (!xtun_event_may(rate, &about.lost))
 		return;
 	if (xtun_multicast(tun, NLMSG_DEFAULT_SIZE, XTUN_CMD_ERROR_NTF,
-			   xtun_put_error, &about, GFP_ATOMIC))
-		xtun_event_lost(rate, about.lost + 1);
+			   xtun_put_error, &about, GFP_ATOMIC)) {
+		spin_lock(&rate->lock);
+		rate->lost += about.lost + 1;
+		spin_unlock(&rate->lock);
+	}
 }

@@ -53,15 +53,6 @@ static void xtun_lower_renew(const struct xtun_dev *tun, struct xtun_lower *lowe
 		lower->index = dev->ifindex;
 }
 
-static void xtun_log_same(struct xtun_dev *tun, const struct xtun_conf *other)
-{
-	if (!tun->same_logged)
-		netdev_warn(tun->dev,
-			    "%s takes the same packets, now that dev is what it is: give one of them another key, or another dev\n",
-			    other->tun->dev->name);
-	tun->same_logged = true;
-}
-
 /* True when it is so; another tunnel may take the same packets already. */
 static bool xtun_follow_relink(struct xtun_dev *tun,
 			       const struct xtun_lower *lower)
@@ -74,8 +65,12 @@ static bool xtun_follow_relink(struct xtun_dev *tun,
 		return false;
 	other = xtun_lookup_same(new);
 	if (other || xtun_swap(tun, new, NULL)) {
-		if (other)
-			xtun_log_same(tun, other);
+		if (other && !tun->same_logged) {
+			tun->same_logged = true;
+			netdev_warn(tun->dev,
+				    "%s takes the same packets, now that dev is what it is: give one of them another key, or another dev\n",
+				    other->tun->dev->name);
+		}
 		xtun_conf_free(new);
 		return false;
 	}

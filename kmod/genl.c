@@ -78,31 +78,25 @@ static bool xtun_one_end(const struct xtun_conf *conf)
 		       (ops->one_end && ops->one_end(conf)));
 }
 
-static int xtun_put_drop_last(struct sk_buff *skb, const struct xtun_dev *tun,
-			      unsigned int counter,
-			      const struct xtun_alive *alive)
-{
-	unsigned long when = xtun_counted_last(tun, counter);
-
-	if (nla_put_u32(skb, XTUN_A_DROP_AGO, xtun_seconds(when, jiffies)))
-		return -EMSGSIZE;
-	return alive ? nla_put_u32(skb, XTUN_A_DROP_SINCE,
-				   xtun_alive_since(alive, when)) : 0;
-}
-
 static int xtun_put_drop(struct sk_buff *skb, const struct xtun_dev *tun,
 			 unsigned int counter, const struct xtun_alive *alive)
 {
 	struct nlattr *nest = nla_nest_start(skb, XTUN_A_STATS_DROP);
 	u64 packets = xtun_counted(tun, counter);
+	unsigned long when;
 
 	if (!nest ||
 	    nla_put_string(skb, XTUN_A_DROP_NAME, xtun_counter_name(counter)) ||
 	    nla_put_u64_64bit(skb, XTUN_A_DROP_PACKETS, packets,
 			      XTUN_A_DROP_PAD))
 		return -EMSGSIZE;
-	if (packets && xtun_put_drop_last(skb, tun, counter, alive))
-		return -EMSGSIZE;
+	if (packets) {
+		when = xtun_counted_last(tun, counter);
+		if (nla_put_u32(skb, XTUN_A_DROP_AGO, xtun_seconds(when, jiffies)) ||
+		    (alive && nla_put_u32(skb, XTUN_A_DROP_SINCE,
+					  xtun_alive_since(alive, when))))
+			return -EMSGSIZE;
+	}
 	nla_nest_end(skb, nest);
 	return 0;
 }

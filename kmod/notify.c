@@ -26,23 +26,6 @@ int xtun_put_id(struct sk_buff *skb, const struct xtun_dev *tun)
 	return 0;
 }
 
-static int xtun_put_netns(struct sk_buff *skb, const struct xtun_dev *tun)
-{
-	struct net *net = dev_net(tun->dev);
-	int id;
-
-	if (net_eq(net, tun->net))
-		return 0;
-	id = peernet2id_alloc(net, tun->net, GFP_ATOMIC);
-	return nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID, id);
-}
-
-static int xtun_put_wait(struct sk_buff *skb, const struct xtun_dev *tun)
-{
-	return tun->wait ? nla_put_u32(skb, XTUN_A_TUNNEL_WAITS_FOR,
-				       tun->wait) : 0;
-}
-
 /**
  * xtun_put_tunnel() - write what a tunnel is
  * @skb: message to append to
@@ -58,12 +41,16 @@ int xtun_put_tunnel(struct sk_buff *skb, const struct xtun_dev *tun,
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
 	u8 sight = about ? xtun_sight_of(tun, about) :
 			   xtun_sight_of_listeners(tun);
+	struct net *net = dev_net(tun->dev);
 	struct nlattr *nest;
 
-	if (xtun_put_id(skb, tun) || xtun_put_netns(skb, tun) ||
+	if (xtun_put_id(skb, tun) ||
+	    (!net_eq(net, tun->net) &&
+	     nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID,
+			 peernet2id_alloc(net, tun->net, GFP_ATOMIC))) ||
 	    nla_put_u32(skb, XTUN_A_TUNNEL_OVERHEAD, conf->overhead) ||
 	    nla_put_u32(skb, XTUN_A_TUNNEL_DEVICE_MTU, tun->dev->mtu) ||
-	    xtun_put_wait(skb, tun))
+	    (tun->wait && nla_put_u32(skb, XTUN_A_TUNNEL_WAITS_FOR, tun->wait)))
 		return -EMSGSIZE;
 
 	nest = nla_nest_start(skb, XTUN_A_TUNNEL_CONF);

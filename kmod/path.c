@@ -20,17 +20,6 @@ static const u32 xtun_answers[] = {
 	[XTUN_CLASS_TIME] = XTUN_ANSWER_TIME,
 };
 
-/* Netns ids are not given out here: a listener is told in atomic context. */
-static int xtun_put_foreign(struct sk_buff *skb, const struct xtun_dev *tun)
-{
-	const struct net *net = dev_net(tun->dev);
-
-	if (net_eq(net, tun->net))
-		return 0;
-	return nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID,
-			   peernet2id(net, tun->net));
-}
-
 static int xtun_put_armed(struct sk_buff *skb, const struct xtun_dev *tun)
 {
 	unsigned long until = READ_ONCE(tun->armed_until), now = jiffies;
@@ -174,10 +163,15 @@ int xtun_put_path(struct sk_buff *skb, const struct xtun_dev *tun,
 		  const void *about)
 {
 	const struct xtun_path_info *known = about;
+	const struct net *net = dev_net(tun->dev);
 	u8 family = known->conf->p.family;
 	struct nlattr *nest;
 
-	if (xtun_put_id(skb, tun) || xtun_put_foreign(skb, tun) ||
+	/* Netns ids are not given out here: a listener is told in atomic context. */
+	if (xtun_put_id(skb, tun) ||
+	    (!net_eq(net, tun->net) &&
+	     nla_put_s32(skb, XTUN_A_TUNNEL_LINK_NETNSID,
+			 peernet2id(net, tun->net))) ||
 	    xtun_put_armed(skb, tun))
 		return -EMSGSIZE;
 	nest = nla_nest_start(skb, XTUN_A_TUNNEL_PATH);
