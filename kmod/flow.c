@@ -16,25 +16,17 @@
 #include "device.h"
 #include "packet.h"
 
-/* At most: two IPv6 addresses, protocol, ports. */
-#define XTUN_FLOW_WORDS		10
-
 /* What differs in the tag of a packet that was not routed: a bit in each of the
  * fields that are made of it, the source port, the flow label, the identification.
  */
 #define XTUN_FLOW_STRAY		0x40044000
 
-struct xtun_flow {
-	u32 words[XTUN_FLOW_WORDS];
-	unsigned int n;
-};
-
-static void xtun_flow_add(struct xtun_flow *flow, const void *data,
-			  unsigned int words)
-{
-	memcpy(flow->words + flow->n, data, words * sizeof(u32));
-	flow->n += words;
-}
+/* What a flow of IPv6 is told by. */
+struct xtun_flow6 {
+	struct in6_addr ends[2];
+	u32 ipproto;
+	u32 transport;
+} __aligned(HSIPHASH_ALIGNMENT);
 
 static bool xtun_is_echo(u8 ipproto, u8 type)
 {
@@ -67,55 +59,53 @@ static u32 xtun_flow_transport(const struct sk_buff *skb, unsigned int offset,
 	}
 }
 
-static void xtun_flow_add_transport(struct xtun_flow *flow,
-				    const struct sk_buff *skb,
-				    unsigned int offset, u8 ipproto, bool whole,
-				    u16 *seq)
+static u32 xtun_flow_hash4(const struct xtun_cx *cx, u16 *seq)
 {
-	u32 words[2] = { ipproto };
+	const struct iphdr *iph = ip_hdr(cx->skb);
+	u32 transport = 0;
 
-	if (whole)
-		words[1] = xtun_flow_transport(skb, offset, ipproto, seq);
-	xtun_flow_add(flow, words, 2);
+	if (likely(!ip_is_fragment(iph)))
+		transport = xtun_flow_transport(cx->skb, skb_network_offset(cx->skb) +
+						iph->ihl * 4, iph->protocol, seq);
+	return hsiphash_4u32((__force u32)iph->saddr, (__force u32)iph->daddr,
+			     iph->protocol, transport, &cx->tun->secret);
+}
+
+static u32 xtun_flow_hash6(const struct xtun_cx *cx, u16 *seq)
+{
+	const struct ipv6hdr *ip6h = ipv6_hdr(cx->skb);
+	struct xtun_flow6 flow;
+
+	flow.ends[0] = ip6h->saddr;
+	flow.ends[1] = ip6h->daddr;
+	flow.ipproto = ip6h->nexthdr;
+	flow.transport = xtun_flow_transport(cx->skb, skb_network_offset(cx->skb) +
+					     sizeof(*ip6h), ip6h->nexthdr, seq);
+	return hsiphash(&flow, sizeof(flow), &cx->tun->secret);
 }
 
 /* Neither IP nor a frame: its type and its beginning, which may be a label. */
-static void xtun_flow_add_other(struct xtun_flow *flow,
-				const struct sk_buff *skb)
+static u32 xtun_flow_hash_other(const struct xtun_cx *cx)
 {
-	u32 words[2] = { (__force u16)skb->protocol }, buf;
+	const struct sk_buff *skb = cx->skb;
+	u32 buf;
 	const u32 *first = skb_header_pointer(skb, skb_network_offset(skb),
 					      sizeof(buf), &buf);
 
-	if (first)
-		words[1] = get_unaligned(first);
-	xtun_flow_add(flow, words, 2);
+	return hsiphash_2u32((__force u16)skb->protocol,
+			     first ? get_unaligned(first) : 0, &cx->tun->secret);
 }
 
-static void xtun_flow_fill(struct xtun_flow *flow, const struct sk_buff *skb,
-			   __be16 proto, unsigned int l3_off, u16 *seq)
+static u32 xtun_flow_hash(const struct xtun_cx *cx, u16 *seq)
 {
-	int at = skb_network_offset(skb);
-
-	if (proto == htons(ETH_P_IP)) {
-		const struct iphdr *iph = ip_hdr(skb);
-
-		xtun_flow_add(flow, &iph->saddr, 2);
-		xtun_flow_add_transport(flow, skb, at + iph->ihl * 4,
-					iph->protocol, !ip_is_fragment(iph),
-					seq);
-	} else if (proto == htons(ETH_P_IPV6)) {
-		const struct ipv6hdr *ip6h = ipv6_hdr(skb);
-
-		xtun_flow_add(flow, &ip6h->saddr, 8);
-		xtun_flow_add_transport(flow, skb, at + sizeof(*ip6h),
-					ip6h->nexthdr, true, seq);
-	} else if (l3_off) {
-		xtun_flow_add(flow, skb_network_header(skb) - l3_off,
-			      2 * ETH_ALEN / sizeof(u32));
-	} else {
-		xtun_flow_add_other(flow, skb);
-	}
+	if (cx->proto == htons(ETH_P_IP))
+		return xtun_flow_hash4(cx, seq);
+	if (cx->proto == htons(ETH_P_IPV6))
+		return xtun_flow_hash6(cx, seq);
+	if (cx->l3_off)
+		return hsiphash(skb_network_header(cx->skb) - cx->l3_off,
+				2 * ETH_ALEN, &cx->tun->secret);
+	return xtun_flow_hash_other(cx);
 }
 
 /**
@@ -136,12 +126,9 @@ static void xtun_flow_fill(struct xtun_flow *flow, const struct sk_buff *skb,
  */
 struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx)
 {
-	struct xtun_flow flow = {};
 	u16 seq = 0;
-	u32 hash;
+	u32 hash = xtun_flow_hash(cx, &seq);
 
-	xtun_flow_fill(&flow, cx->skb, cx->proto, cx->l3_off, &seq);
-	hash = hsiphash(flow.words, flow.n * sizeof(u32), &cx->tun->secret);
 	if (unlikely(!cx->routed))
 		hash ^= XTUN_FLOW_STRAY;
 	return (struct xtun_tag){ .flow = hash, .id = hash + seq };
