@@ -11,6 +11,7 @@
  * be read, and by these and the key that they send, for packets that come back.
  * Those may have been sent to another port than packets arrive at.
  */
+#include <linux/jhash.h>
 #include <linux/rhashtable.h>
 
 #include "conf.h"
@@ -36,10 +37,58 @@ static const union nf_inet_addr xtun_any;
 static struct rhashtable xtun_matches;
 static struct rhltable xtun_ends;
 
+/* All of a match counts, and of addresses what their family has. */
+static u32 xtun_match_hash(const void *data, u32 len, u32 seed)
+{
+	const struct xtun_match *match = data;
+	u32 form = match->wire | match->family << 8 | match->payload << 16 |
+		   (u32)match->keying << 24;
+	u32 hash;
+
+	if (match->family == AF_INET)
+		hash = jhash_3words((__force u32)match->local.ip,
+				    (__force u32)match->remote.ip, match->key, seed);
+	else
+		hash = jhash_1word(match->key, jhash2((const u32 *)&match->local,
+						      2 * sizeof(match->local) /
+						      sizeof(u32), seed));
+	return jhash_3words(match->lower, form, (__force u16)match->port,
+			    hash ^ net_hash_mix(match->net));
+}
+
+/* Has no padding, and is as long as so many of these. */
+static bool xtun_match_equal(const struct xtun_match *a, const struct xtun_match *b)
+{
+	const u64 *x = (const u64 *)a, *y = (const u64 *)b;
+	u64 differs = 0;
+	int i;
+
+	BUILD_BUG_ON(sizeof(*a) % sizeof(*x));
+	for (i = 0; i < sizeof(*a) / sizeof(*x); i++)
+		differs |= x[i] ^ y[i];
+	return !differs;
+}
+
+static int xtun_conf_differs(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct xtun_conf *conf = obj;
+
+	return !xtun_match_equal(arg->key, &conf->match);
+}
+
+static int xtun_ends_differ(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct xtun_ends *ends = obj;
+
+	return !xtun_match_equal(arg->key, &ends->match);
+}
+
 static const struct rhashtable_params xtun_match_params = {
 	.key_len = sizeof(struct xtun_match),
 	.key_offset = offsetof(struct xtun_conf, match),
 	.head_offset = offsetof(struct xtun_conf, node),
+	.hashfn = xtun_match_hash,
+	.obj_cmpfn = xtun_conf_differs,
 	.automatic_shrinking = true,
 };
 
@@ -47,6 +96,8 @@ static const struct rhashtable_params xtun_ends_params = {
 	.key_len = sizeof(struct xtun_match),
 	.key_offset = offsetof(struct xtun_ends, match),
 	.head_offset = offsetof(struct xtun_ends, node),
+	.hashfn = xtun_match_hash,
+	.obj_cmpfn = xtun_ends_differ,
 	.automatic_shrinking = true,
 };
 
