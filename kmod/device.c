@@ -23,8 +23,11 @@
 #define XTUN_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA | \
 			 NETIF_F_HW_CSUM | NETIF_F_GSO_SOFTWARE)
 
-/* Link-layer header of an Ethernet underlay. */
-#define XTUN_LINK_HEADROOM	ETH_HLEN
+/* What IP asks for before its header on an Ethernet underlay, LL_RESERVED_SPACE(). */
+#define XTUN_LINK_HEADROOM	HH_DATA_MOD
+
+/* What a network card leaves before an IP packet that it has received. */
+#define XTUN_NIC_HEADROOM	(NET_SKB_PAD + ETH_HLEN)
 
 static atomic_t xtun_last_id;
 
@@ -33,14 +36,29 @@ static bool xtun_is_eth(const struct xtun_conf *conf)
 	return conf->p.payload == XTUN_PAYLOAD_ETH;
 }
 
+/*
+ * Bytes to be left before a packet that is sent through the device, beside its own
+ * link-layer header. IP rounds them up, and what a card has received would be copied for
+ * a few bytes that nobody needs: then so many are asked for that it is not.
+ */
+static unsigned short xtun_headroom(const struct net_device *dev,
+				    const struct xtun_conf *conf)
+{
+	unsigned int need = conf->outer_len + conf->encap_len + XTUN_LINK_HEADROOM;
+	unsigned int l2 = dev->hard_header_len;
+
+	if (l2 + need <= XTUN_NIC_HEADROOM)
+		need = min(need, round_down(XTUN_NIC_HEADROOM, HH_DATA_MOD) - 1 - l2);
+	return need;
+}
+
 /* What a new configuration means for the device. Under RTNL. */
 static void xtun_apply(struct xtun_dev *tun)
 {
 	const struct xtun_conf *conf = rtnl_dereference(tun->conf);
+	struct net_device *dev = tun->dev;
 
-	tun->dev->needed_headroom = conf->ops ? conf->outer_len +
-						conf->encap_len +
-						XTUN_LINK_HEADROOM : 0;
+	dev->needed_headroom = conf->ops ? xtun_headroom(dev, conf) : 0;
 	xtun_underlay_carrier(tun);
 	xtun_mtu_follow(tun);
 	xtun_keepalive_start(tun);

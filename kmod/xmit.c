@@ -479,10 +479,14 @@ static int xtun_tx_push(struct xtun_cx *cx)
 {
 	const struct xtun_conf *conf = cx->conf;
 	const struct xtun_transport *transport = conf->ops->wire->transport;
+	unsigned int headers = cx->overhead;
 	struct sk_buff *skb = cx->skb;
 	u8 *hdr;
 
-	if (skb_cow_head(skb, cx->overhead + cx->dst->header_len +
+	/* The inner Ethernet header is there. */
+	if (conf->p.payload == XTUN_PAYLOAD_ETH)
+		headers -= ETH_HLEN;
+	if (skb_cow_head(skb, headers + cx->dst->header_len +
 			 LL_RESERVED_SPACE(cx->dst->dev)) ||
 	    (transport->covers && skb->ip_summed == CHECKSUM_PARTIAL &&
 	     skb_checksum_help(skb)) ||
