@@ -66,6 +66,28 @@ static inline struct hlist_head *xtun_port_bucket(struct xtun_net *xn,
 						 XTUN_PORT_BUCKETS];
 }
 
+/**
+ * xtun_udp_possible() - may a UDP packet be one that a tunnel of this host has sent?
+ * @net: underlay
+ * @family: AF_INET or AF_INET6
+ * @uh: its UDP header
+ *
+ * A quick look, before xtun_udp_wires() is asked.
+ *
+ * Context: RCU.
+ * Return: false when it certainly is not.
+ */
+static inline bool xtun_udp_possible(const struct net *net, u8 family,
+				     const struct udphdr *uh)
+{
+	struct xtun_net *xn = xtun_net(net);
+	struct xtun_port_id here = { .port = uh->source, .family = family };
+	struct xtun_port_id there = { .port = uh->dest, .family = family };
+
+	return !hlist_empty(xtun_port_bucket(xn, there)) ||
+	       !hlist_empty(xtun_port_bucket(xn, here));
+}
+
 struct xtun_port *xtun_port_find(const struct net *net, struct xtun_port_id id);
 
 /**

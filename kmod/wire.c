@@ -183,5 +183,6 @@ bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
 	if (!xtun_udp_any(net, family))
 		return false;
 	uh = skb_header_pointer(skb, offset, sizeof(buf), &buf);
-	return uh && xtun_udp_wires(net, family, uh, &wires);
+	return uh && xtun_udp_possible(net, family, uh) &&
+	       xtun_udp_wires(net, family, uh, &wires);
 }
