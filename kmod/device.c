@@ -100,7 +100,7 @@ static int xtun_dev_init(struct net_device *dev)
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
-	err = gro_cells_init(&tun->gro_cells, dev);
+	err = xtun_cells_init(tun);
 	if (err)
 		goto free_pcpu;
 	err = xtun_attach(tun);
@@ -115,7 +115,7 @@ static int xtun_dev_init(struct net_device *dev)
 	return 0;
 
 destroy_cells:
-	gro_cells_destroy(&tun->gro_cells);
+	xtun_cells_exit(tun);
 free_pcpu:
 	xtun_free_pcpu(tun);
 	return err;
@@ -144,7 +144,7 @@ static void xtun_destructor(struct net_device *dev)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
 
-	gro_cells_destroy(&tun->gro_cells);
+	xtun_cells_exit(tun);
 	xtun_free_pcpu(tun);
 	xtun_peer_forget(tun);
 	xtun_conf_free(rcu_dereference_protected(tun->conf, true));

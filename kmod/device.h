@@ -11,7 +11,6 @@
 #include <linux/siphash.h>
 #include <linux/u64_stats_sync.h>
 #include <linux/workqueue.h>
-#include <net/gro_cells.h>
 
 #include "conf.h"
 #include "drop.h"
@@ -155,7 +154,7 @@ struct xtun_exchange {
  * @net: underlay, the netns in which the tunnel was made
  * @conf: its configuration, under RTNL for writers
  * @pcpu: counters
- * @gro_cells: merge received packets and keep them off the backlog
+ * @cells: where received packets wait for the stack
  * @oseq: sequence number of the next packet to send
  * @exchange: of requests and replies
  * @keepalive: sends packets that carry nothing
@@ -189,7 +188,7 @@ struct xtun_dev {
 	struct net *net;
 	struct xtun_conf __rcu *conf;
 	struct xtun_pcpu __percpu *pcpu;
-	struct gro_cells gro_cells;
+	struct xtun_cells *cells;
 	atomic_t oseq;
 	struct xtun_exchange exchange;
 	struct delayed_work keepalive;

@@ -213,6 +213,11 @@ static inline __be16 xtun_type_named(const struct xtun_cx *cx)
 							 cx->skb->protocol;
 }
 
+/* cells.c */
+int xtun_cells_init(struct xtun_dev *tun);
+void xtun_cells_exit(struct xtun_dev *tun);
+bool xtun_cells_rx(struct xtun_dev *tun, struct sk_buff *skb);
+
 /* neigh.c */
 bool xtun_neigh_wanted(const struct xtun_conf *conf);
 void xtun_neigh_setup(struct xtun_dev *tun, u8 family);

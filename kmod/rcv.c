@@ -408,7 +408,7 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 	}
 
 	len = skb->len;
-	if (likely(gro_cells_receive(&tun->gro_cells, skb) == NET_RX_SUCCESS))
+	if (likely(xtun_cells_rx(tun, skb)))
 		dev_sw_netstats_rx_add(tun->dev, len);
 	else
 		xtun_count(tun, XTUN_RX_BACKLOG);

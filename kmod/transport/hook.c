@@ -172,7 +172,7 @@ static bool xtun_confirm(struct sk_buff *skb)
  * - Socket memory, socket filters, BPF that looks sockets up or belongs to a
  *   control group, the least TTL that a socket takes, and LSMs where they judge
  *   what a socket gets: tunnels have no socket; the inner packet meets all of
- *   that. The queue to the inner packet's input has a limit: gro_cells.
+ *   that. The queue to the inner packet's input has a limit: xtun_cells_rx().
  * - UDP-Lite, and encapsulations that other sockets have: not of these protocols
  *   and ports.
  * - The limits and switches of echo replies: nothing is replied.
