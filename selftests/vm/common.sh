@@ -127,7 +127,7 @@ link_sources()
 
 	mkdir -p "$dir"
 	ln -sfn "$TOP/uapi" "$dir/uapi"
-	(cd "$TOP" && find kmod -type f \( -name '*.[ch]' -o -name Kbuild \)) |
+	(cd "$TOP" && find kmod selftests/bench -type f \( -name '*.[ch]' -o -name Kbuild \)) |
 	while read -r path; do
 		mkdir -p "$dir/$(dirname "$path")"
 		ln -sfn "$TOP/$path" "$dir/$path"

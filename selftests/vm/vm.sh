@@ -308,7 +308,7 @@ choose_accel()
 
 	known=$CACHE/accel-$(uname -r)-$(dpkg-query -W -f '${Version}' qemu-system-x86 | tr -c 'a-zA-Z0-9.\n' _)
 	if [ -n "$ICOUNT" ]; then
-		read -r ACCEL CPU <<<"tcg max"
+		read -r ACCEL CPU <<<"tcg max,-erms,-fsrm"
 	elif [ -n "${XTUN_ACCEL:-}" ]; then
 		read -r ACCEL CPU <<<"$XTUN_ACCEL"
 	elif [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then

@@ -1,0 +1,321 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Counts what tunnels cost, in a virtual machine that counts instructions.
+
+usage: bench.py [--quick] [--rows NAME,...] [--what NAME,...]
+
+Prints one JSON object on standard output, and how far it is on standard error:
+
+    {"kernel": ..., "figures": {NAME OF A FIGURE: [VALUE, SPREAD]}}
+
+A value is instructions for a packet (the median of batches of 64) unless its name says
+otherwise; the spread is the distance between the 10th and the 90th percentile, divided
+by the median.  report.py makes tables of it.
+
+    i1 (r1) t0 --- u1 ....... u2 --- t0 (r2) i2
+
+Two routers, and cards of xtun_bench.c: what comes into i1 goes into the tunnel and out
+of u1 (way out); what was seen there is what u2 receives, and leaves by i2 (way in); with
+u1 and u2 connected both are passed (end to end).
+"""
+import argparse
+import collections
+import contextlib
+import itertools
+import json
+import os
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from lib import ktap, net, peers, pkt, rawnl      # noqa: E402
+
+DEBUGFS = "/sys/kernel/debug/xtun_bench"
+BATCH = 64
+BATCHES = 20
+WARM = 5                # batches before those that count
+
+MAC = {"i1": "02:00:00:00:01:01", "u1": "02:00:00:00:02:01",
+       "u2": "02:00:00:00:02:02", "i2": "02:00:00:00:01:02"}
+STRANGER = "02:00:00:00:09:09"
+UNDER = {"v4": ("192.0.2.1", "192.0.2.2", 24), "v6": ("2001:db8::1", "2001:db8::2", 64)}
+# The networks at both ends of the tunnel, its own between them, and who speaks.
+NEAR = {"v4": ("10.1.0.1/16", "10.1.0.2"), "v6": ("fd00:1::1/64", "fd00:1::2")}
+FAR = {"v4": ("10.2.0.1/16", "10.2.0.2", "10.2.0.0/16"),
+       "v6": ("fd00:2::1/64", "fd00:2::2", "fd00:2::/64")}
+MIDDLE = {"v4": ("10.3.0.1/24", "10.3.0.2/24"), "v6": ("fd00:3::1/64", "fd00:3::2/64")}
+
+# Encapsulations that both have.  in_tree: words of ip(8), with {local}, {remote}; or a
+# function of namespace, device, local, remote.
+Row = collections.namedtuple("Row", "name inner outer payload xtun in_tree before",
+                             defaults=[()])
+
+
+def gtp_in_tree(ns, dev, local, remote, far, teids):
+    """The driver has no words in ip(8): by hand, as selftests/gtp.py says it."""
+    def attr(kind, data):
+        return rawnl.u32(kind, data) if isinstance(data, int) else rawnl.attr(kind, data)
+    data = attr(4, 1) + attr(5, b"\1") + (attr(7, net.packed(local)) if NEW_GTP else b"")
+    info = attr(1, b"gtp\0") + attr(2, data)
+    rawnl.Raw(ns).needs(rawnl.RTM_NEWLINK,
+                        bytes(16) + attr(rawnl.IFLA_IFNAME, dev.encode() + b"\0")
+                        + attr(rawnl.IFLA_LINKINFO, info),
+                        rawnl.NLM_F_CREATE | rawnl.NLM_F_EXCL)
+    ns.ip(f"link set {dev} up")
+    seen = rawnl.Family(ns, "gtp").do(
+        0, attr(1, ns.link(dev)["ifindex"]), attr(2, 1), attr(4, net.packed(remote)),
+        attr(5, net.packed(far)), attr(8, teids[0]), attr(9, teids[1]), version=0)
+    ktap.eq(seen.errno, 0, f"errno of gtp's request ({seen.message})")
+
+
+NEW_GTP = not net.kernel_before(6, 10)
+FOU = ("fou add port 5555 ipproto 4",)
+GUE = ("fou add port 5555 gue",)
+NO_CSUM = "noudpcsum"
+
+ROWS = [
+    Row("4in4", "v4", "v4", "ip", "encap ip", "ipip ttl 64"),
+    Row("6in4", "v6", "v4", "ip", "encap ip", "sit ttl 64"),
+    Row("4in6", "v4", "v6", "ip", "encap ip", "ip6tnl mode ipip6 encaplimit none hoplimit 64"),
+    Row("6in6", "v6", "v6", "ip", "encap ip", "ip6tnl mode ip6ip6 encaplimit none hoplimit 64"),
+    Row("gre", "v4", "v4", "ip", "encap gre", "gre ttl 64"),
+    Row("gre key", "v4", "v4", "ip", "encap gre key 7", "gre ttl 64 key 7"),
+    Row("gre csum", "v4", "v4", "ip", "encap gre csum", "gre ttl 64 csum"),
+    Row("gre seq", "v4", "v4", "ip", "encap gre seq", "gre ttl 64 seq"),
+    Row("gre eth", "v4", "v4", "eth", "encap gre payload eth", "gretap ttl 64"),
+    Row("gre over v6", "v4", "v6", "ip", "encap gre", "ip6gre ttl 64 encaplimit none"),
+    Row("gre eth over v6", "v4", "v6", "eth", "encap gre payload eth",
+        "ip6gretap ttl 64 encaplimit none"),
+    Row("vxlan", "v4", "v4", "eth", f"encap vxlan key 7 {NO_CSUM}",
+        "vxlan id 7 dstport 4789 ttl 64 df set noudpcsum"),
+    Row("vxlan udpcsum", "v4", "v4", "eth", "encap vxlan key 7",
+        "vxlan id 7 dstport 4789 ttl 64 df set udpcsum"),
+    Row("vxlan over v6", "v4", "v6", "eth", "encap vxlan key 7",
+        "vxlan id 7 dstport 4789 ttl 64 noudp6zerocsumtx noudp6zerocsumrx"),
+    Row("geneve", "v4", "v4", "eth", f"encap geneve key 7 {NO_CSUM}",
+        "geneve id 7 remote {remote} ttl 64 df set noudpcsum"),
+    Row("geneve udpcsum", "v4", "v4", "eth", "encap geneve key 7",
+        "geneve id 7 remote {remote} ttl 64 df set udpcsum"),
+    Row("fou", "v4", "v4", "ip", f"encap fou dport 5555 {NO_CSUM}",
+        "ipip ttl 64 encap fou encap-sport auto encap-dport 5555 noencap-csum", FOU),
+    Row("gue", "v4", "v4", "ip", f"encap gue dport 5555 {NO_CSUM}",
+        "ipip ttl 64 encap gue encap-sport auto encap-dport 5555 noencap-csum", GUE),
+    Row("l2tp", "v4", "v4", "eth", f"encap l2tp key 7 sport 1701 dport 1701 {NO_CSUM}",
+        "encap udp udp_sport 1701 udp_dport 1701 udp_csum off"
+        " session_id 7 peer_session_id 7"),
+    Row("l2tp-ip", "v4", "v4", "eth", "encap l2tp-ip key 7",
+        "encap ip session_id 7 peer_session_id 7"),
+    Row("gtp", "v4", "v4", "ip", f"encap gtp key 7 {NO_CSUM}", gtp_in_tree),
+]
+BY_NAME = {row.name: row for row in ROWS}
+
+
+class Lost(Exception):
+    """Not every packet came out at the other end."""
+
+
+# ---- cards ----
+
+class Card:
+    """A device of xtun_bench.c, by its files in debugfs."""
+
+    def __init__(self, ns, dev):
+        self.dev = dev
+        ns.ip(f"link add {dev} address {MAC.get(dev, STRANGER)} type xtun_bench",
+              f"link set {dev} up")
+
+    def write(self, name, data):
+        if isinstance(data, str):
+            data = data.encode()
+        fd = os.open(f"{DEBUGFS}/{self.dev}/{name}", os.O_WRONLY)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+
+    def read(self, name):
+        with open(f"{DEBUGFS}/{self.dev}/{name}", "rb") as file:
+            return file.read()
+
+    def sent(self):
+        """Packets since it was asked last."""
+        return int(self.read("sent").split()[0])
+
+    def run(self, batches):
+        """Instructions a packet, of each batch."""
+        self.write("run", f"{batches} {BATCH}")
+        data = self.read("run")
+        return [cycles / BATCH for cycles, in struct.iter_unpack("=Q", data)]
+
+
+def figure(values):
+    """Median and spread."""
+    values = sorted(values)
+    middle = statistics.median(values)
+    tenth = len(values) // 10
+    return [middle, (values[-1 - tenth] - values[tenth]) / middle if middle else 0]
+
+
+def measure(card, out, batches=BATCHES, warm=WARM):
+    """What it costs to have a packet come into one card until it leaves the other."""
+    card.run(warm)
+    out.sent()
+    seen = card.run(batches)
+    count = out.sent()
+    if count != batches * BATCH:
+        raise Lost(f"{batches * BATCH} packets went into {card.dev}, "
+                   f"{count} came out of {out.dev}")
+    return seen
+
+
+# ---- routers ----
+
+class Routers:
+    """Two of them, and the tunnel that the scope has made, if any."""
+
+    def __init__(self):
+        self.r1, self.r2 = net.Namespace("r1"), net.Namespace("r2")
+        for ns in (self.r1, self.r2):
+            ns.sysctl({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
+        self.i1, self.u1 = Card(self.r1, "i1"), Card(self.r1, "u1")
+        self.u2, self.i2 = Card(self.r2, "u2"), Card(self.r2, "i2")
+        for ns, inside, under, end, other in (
+                (self.r1, "i1", "u1", 0, "u2"), (self.r2, "i2", "u2", 1, "u1")):
+            lines = []
+            for family in ("v4", "v6"):
+                near = (NEAR if end == 0 else FAR)[family]
+                lines += [f"addr add {near[0]} dev {inside}",
+                          f"neigh add {near[1]} lladdr {STRANGER} dev {inside}",
+                          f"addr add {UNDER[family][end]}/{UNDER[family][2]} dev {under}",
+                          f"neigh add {UNDER[family][1 - end]} lladdr {MAC[other]} dev {under}"]
+            ns.ip(*lines)
+
+    def delete(self):
+        """The cards go with their namespaces, which takes the kernel a moment."""
+        for ns in (self.r1, self.r2):
+            ns.delete()
+        ktap.wait_for(lambda: not os.listdir(DEBUGFS), "the end of the cards")
+
+    def tunnel(self, row, whose):
+        """whose: "xtun", "in-tree", or "none" for the underlay's own route."""
+        for ns, end in ((self.r1, 0), (self.r2, 1)):
+            local, remote = UNDER[row.outer][end], UNDER[row.outer][1 - end]
+            if whose != "none":
+                for line in row.before if whose == "in-tree" else ():
+                    ns.ip(line)
+                self._make(ns, row, whose, local, remote, end)
+        route = FAR[row.inner][2]
+        if whose == "none":
+            self.r1.ip(f"route add {route} via {UNDER[row.inner][1]} dev u1")
+        elif row.payload == "ip":
+            self.r1.ip(f"route add {route} dev t0")
+        else:
+            for ns, end, other in ((self.r1, 0, self.r2), (self.r2, 1, self.r1)):
+                gateway = MIDDLE[row.inner][1 - end].partition("/")[0]
+                ns.ip(f"addr add {MIDDLE[row.inner][end]} dev t0",
+                      f"neigh add {gateway} lladdr {other.link('t0')['address']} dev t0")
+            gateway = MIDDLE[row.inner][1].partition("/")[0]
+            self.r1.ip(f"route add {route} via {gateway} dev t0")
+
+    @staticmethod
+    def _make(ns, row, whose, local, remote, end):
+        if whose == "xtun":
+            ns.ip(f"link add t0 type xtun {row.xtun} local {local} remote {remote}",
+                  "link set t0 up")
+        elif callable(row.in_tree):
+            far = (FAR if end == 0 else NEAR)[row.inner][1]
+            row.in_tree(ns, "t0", local, remote, far, (7, 7))
+        elif " session_id " in row.in_tree:
+            peers.l2tp(ns, "t0", row.in_tree, local, remote)
+        else:
+            kind, _, words = row.in_tree.partition(" ")
+            words = words.format(local=local, remote=remote)
+            ends = f"remote {remote}" if kind == "geneve" else f"local {local} remote {remote}"
+            words = words.replace(f" remote {remote}", "")
+            if kind == "vxlan":
+                ends += " dev " + ("u1" if end == 0 else "u2")
+            ns.ip(f"link add t0 type {kind} {ends} {words}", "link set t0 up")
+
+    def packet(self, family, data=None):
+        """A small datagram from near to far, as it comes into i1."""
+        data = data or bytes(18 if family == "v4" else 8)
+        seen = pkt.udp(family, NEAR[family][1], FAR[family][1], data)
+        return pkt.frame(seen, src=STRANGER, dst=MAC["i1"])
+
+
+@contextlib.contextmanager
+def routers(row, whose):
+    with ktap.scope():
+        both = Routers()
+        ktap.defer(both.delete)
+        both.tunnel(row, whose)
+        yield both
+
+
+# ---- figures ----
+
+def ways(row, whose):
+    """Way out, way in, end to end."""
+    total = (WARM + BATCHES) * BATCH
+    with routers(row, whose) as both:
+        both.i1.write("packet", both.packet(row.inner))
+        # The warm batches of the first pass are too much by so many.
+        both.i1.run(1)
+        both.u1.write("record", str(total))
+        yield "way out", measure(both.i1, both.u1)
+        both.u2.write("from", "u1")
+        yield "way in", measure(both.u2, both.i2)
+    with routers(row, whose) as both:
+        both.i1.write("packet", both.packet(row.inner))
+        both.u1.write("peer", "u2")
+        yield "end to end", measure(both.i1, both.i2)
+
+
+def say(text):
+    print(f"{time.monotonic():7.1f} {text}", file=sys.stderr, flush=True)
+
+
+def table(rows):
+    """Every row's figures, with those of the same path without a tunnel."""
+    figures = {}
+    floors = sorted({(row.inner, row.outer) for row in rows})
+    for inner, outer in floors:
+        row = Row("", inner, inner, "ip", None, None)
+        for way, values in ways(row, "none"):
+            figures[f"none {inner}: {way}"] = figure(values)
+    for row, whose in itertools.product(rows, ("in-tree", "xtun")):
+        figures[f"{row.name}: inner"] = row.inner
+        try:
+            for way, values in ways(row, whose):
+                figures[f"{row.name}, {whose}: {way}"] = figure(values)
+        except (Lost, ktap.Failed) as error:
+            say(f"{row.name}, {whose}: {error}")
+            figures[f"{row.name}, {whose}: error"] = str(error)
+        say(f"{row.name} {whose}")
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rows", help="only these, with a comma between two")
+    words = parser.parse_args()
+    rows = [BY_NAME[name] for name in words.rows.split(",")] if words.rows else ROWS
+    net.load_module()
+    net.need_modules("fou")
+    # It would have every received packet looked at the clock for.
+    net.unstamp()
+    path = os.path.join(os.environ["XTUN_TOP"], "build", os.environ["XTUN_K"],
+                        "selftests", "bench", "xtun_bench.ko")
+    subprocess.run(["insmod", path], check=True)
+    figures = table(rows)
+    json.dump({"kernel": os.uname().release, "figures": figures}, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()
