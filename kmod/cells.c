@@ -114,16 +114,18 @@ static bool xtun_gro_may(const struct sk_buff *skb, struct xtun_dest *last)
 static int xtun_cell_poll(struct napi_struct *napi, int budget)
 {
 	struct xtun_cell *cell = container_of(napi, struct xtun_cell, napi);
+	bool alone = skb_queue_len(&cell->queue) == 1;
 	struct xtun_dest last = {};
 	struct sk_buff *skb;
 	LIST_HEAD(list);
 	int done = 0;
 
+	/* What is held in GRO goes on at the end of the poll: with one packet, this one. */
 	while (done < budget) {
 		skb = __skb_dequeue(&cell->queue);
 		if (!skb)
 			break;
-		if (xtun_gro_may(skb, &last))
+		if (!alone && xtun_gro_may(skb, &last))
 			napi_gro_receive(napi, skb);
 		else
 			list_add_tail(&skb->list, &list);

@@ -21,10 +21,11 @@ u1 and u2 connected both are passed (end to end).
 import argparse
 import collections
 import contextlib
+import ipaddress
 import itertools
 import json
 import os
-import socket
+import re
 import statistics
 import struct
 import subprocess
@@ -50,16 +51,19 @@ FAR = {"v4": ("10.2.0.1/16", "10.2.0.2", "10.2.0.0/16"),
 MIDDLE = {"v4": ("10.3.0.1/24", "10.3.0.2/24"), "v6": ("fd00:3::1/64", "fd00:3::2/64")}
 
 # Encapsulations that both have.  in_tree: words of ip(8), with {local}, {remote}; or a
-# function of namespace, device, local, remote.
+# function of namespace, device, local, remote, and 0 or 1 for the end.
 Row = collections.namedtuple("Row", "name inner outer payload xtun in_tree before",
                              defaults=[()])
 
 
-def gtp_in_tree(ns, dev, local, remote, far, teids):
-    """The driver has no words in ip(8): by hand, as selftests/gtp.py says it."""
+def gtp_in_tree(ns, dev, local, remote, end):
+    """The driver has no words in ip(8): by hand, as selftests/gtp.py says it.
+
+    The mobile station is near: the first router is the SGSN, the second the GGSN.
+    """
     def attr(kind, data):
         return rawnl.u32(kind, data) if isinstance(data, int) else rawnl.attr(kind, data)
-    data = attr(4, 1) + attr(5, b"\1") + (attr(7, net.packed(local)) if NEW_GTP else b"")
+    data = attr(4, 1 - end) + attr(5, b"\1") + (attr(7, net.packed(local)) if NEW_GTP else b"")
     info = attr(1, b"gtp\0") + attr(2, data)
     rawnl.Raw(ns).needs(rawnl.RTM_NEWLINK,
                         bytes(16) + attr(rawnl.IFLA_IFNAME, dev.encode() + b"\0")
@@ -68,7 +72,7 @@ def gtp_in_tree(ns, dev, local, remote, far, teids):
     ns.ip(f"link set {dev} up")
     seen = rawnl.Family(ns, "gtp").do(
         0, attr(1, ns.link(dev)["ifindex"]), attr(2, 1), attr(4, net.packed(remote)),
-        attr(5, net.packed(far)), attr(8, teids[0]), attr(9, teids[1]), version=0)
+        attr(5, net.packed(NEAR["v4"][1])), attr(8, 7), attr(9, 7), version=0)
     ktap.eq(seen.errno, 0, f"errno of gtp's request ({seen.message})")
 
 
@@ -174,13 +178,17 @@ def measure(card, out, batches=BATCHES, warm=WARM):
 
 # ---- routers ----
 
+def router(name):
+    ns = net.Namespace(name)
+    ns.sysctl({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
+    return ns
+
+
 class Routers:
     """Two of them, and the tunnel that the scope has made, if any."""
 
     def __init__(self):
-        self.r1, self.r2 = net.Namespace("r1"), net.Namespace("r2")
-        for ns in (self.r1, self.r2):
-            ns.sysctl({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
+        self.r1, self.r2 = router("r1"), router("r2")
         self.i1, self.u1 = Card(self.r1, "i1"), Card(self.r1, "u1")
         self.u2, self.i2 = Card(self.r2, "u2"), Card(self.r2, "i2")
         for ns, inside, under, end, other in (
@@ -227,8 +235,7 @@ class Routers:
             ns.ip(f"link add t0 type xtun {row.xtun} local {local} remote {remote}",
                   "link set t0 up")
         elif callable(row.in_tree):
-            far = (FAR if end == 0 else NEAR)[row.inner][1]
-            row.in_tree(ns, "t0", local, remote, far, (7, 7))
+            row.in_tree(ns, "t0", local, remote, end)
         elif " session_id " in row.in_tree:
             peers.l2tp(ns, "t0", row.in_tree, local, remote)
         else:
@@ -252,6 +259,10 @@ def routers(row, whose):
     with ktap.scope():
         both = Routers()
         ktap.defer(both.delete)
+        if row.inner == "v4":
+            # A tunnel of frames would carry what IPv6 says of its groups.
+            for ns in (both.r1, both.r2):
+                ns.sysctl({"net.ipv6.conf.default.disable_ipv6": 1})
         both.tunnel(row, whose)
         yield both
 
@@ -273,6 +284,107 @@ def ways(row, whose):
         both.i1.write("packet", both.packet(row.inner))
         both.u1.write("peer", "u2")
         yield "end to end", measure(both.i1, both.i2)
+
+
+# What grows with the number of flows, and of tunnels.
+GROWING = ("4in4", "gre")
+FLOWS = (1000, 100000)
+TUNNELS = (1, 100, 1000, 10000)
+# Where the outer source address is in a frame, and the inner UDP header's ports.
+SADDR_AT, PORTS_AT = 14 + 12, 14 + 20
+# The first of the remote ends.
+MANY = ipaddress.ip_address("198.18.0.1")
+
+
+def flows(row, whose, count):
+    """Way out, each packet of another flow than the one before."""
+    with routers(row, whose) as both:
+        both.i1.write("packet", both.packet(row.inner))
+        both.i1.write("vary", f"{PORTS_AT} 4 {count}")
+        # Once through all of them, and once more.
+        batches = -(-count // BATCH)
+        return measure(both.i1, both.u1, batches, batches)
+
+
+class Many:
+    """Tunnels to many remote ends, and what their making took."""
+
+    def __init__(self, row, whose, count):
+        self.ns = ns = router("r2")
+        self.count = count
+        self.u2, self.i2 = Card(ns, "u2"), Card(ns, "i2")
+        local = UNDER["v4"][1]
+        kind, words = (("xtun", row.xtun) if whose == "xtun" else
+                       row.in_tree.split(" ", 1))
+        before = free_memory()
+        self.create = self._each(
+            f"link add t{number} group 7 type {kind} local {local} remote {MANY + number} "
+            f"{words}" for number in range(count))
+        self.up = self._each(f"link set t{number} up" for number in range(count))
+        self.memory = (before - free_memory()) / count
+        ns.ip(f"addr add {local}/24 dev u2", f"addr add {FAR['v4'][0]} dev i2",
+              f"neigh add {FAR['v4'][1]} lladdr {STRANGER} dev i2")
+
+    def _each(self, lines):
+        """Instructions for each line."""
+        start = time.monotonic_ns()
+        self.ns.ip(*lines)
+        return (time.monotonic_ns() - start) / self.count
+
+    def delete(self):
+        """Instructions for each of them."""
+        start = time.monotonic_ns()
+        self.ns.ip("link del group 7")
+        return (time.monotonic_ns() - start) / self.count
+
+    def way_in(self, row, spread):
+        """Packets for the last of them, or for all in turn."""
+        inner = pkt.udp("v4", NEAR["v4"][1], FAR["v4"][1], bytes(18))
+        inside = inner if row.name == "4in4" else pkt.gre("v4", inner)
+        proto = pkt.IP_IN_IP if row.name == "4in4" else pkt.GRE_PROTO
+        first = MANY if spread else MANY + self.count - 1
+        packet = pkt.ip("v4", str(first), UNDER["v4"][1], inside, proto=proto)
+        self.u2.write("packet", pkt.frame(packet, src=STRANGER, dst=MAC["u2"]))
+        batches = BATCHES
+        if spread:
+            self.u2.write("vary", f"{SADDR_AT} 4 {self.count}")
+            batches = max(batches, -(-self.count // BATCH))
+        return measure(self.u2, self.i2, batches, batches)
+
+
+def free_memory():
+    """Bytes."""
+    with open("/proc/meminfo") as file:
+        return int(re.search(r"^MemFree:\s+(\d+)", file.read(), re.M)[1]) << 10
+
+
+def many(row, whose, count):
+    """Figures of so many tunnels in one netns."""
+    with ktap.scope():
+        seen = Many(row, whose, count)
+        for way in ("one of", "spread over"):
+            yield f"way in, {way} {count}", figure(seen.way_in(row, way == "spread over"))
+        yield f"create, of {count}", [seen.create, 0]
+        yield f"up, of {count}", [seen.up, 0]
+        yield f"bytes, of {count}", [seen.memory, 0]
+        yield f"delete, of {count}", [seen.delete(), 0]
+        seen.ns.delete()
+        ktap.wait_for(lambda: not os.listdir(DEBUGFS), "the end of the cards")
+
+
+def growth(quick):
+    """What flows and tunnels in numbers cost."""
+    figures = {}
+    rows = [BY_NAME[name] for name in GROWING]
+    for row, whose in itertools.product(rows, ("in-tree", "xtun")):
+        for count in FLOWS[:1] if quick else FLOWS:
+            figures[f"{row.name}, {whose}: way out, {count} flows"] = figure(
+                flows(row, whose, count))
+        for count in TUNNELS[:3] if quick else TUNNELS:
+            for name, value in many(row, whose, count):
+                figures[f"{row.name}, {whose}: {name}"] = value
+            say(f"{row.name} {whose}, {count} tunnels")
+    return figures
 
 
 def say(text):
@@ -305,14 +417,21 @@ def main():
     parser.add_argument("--rows", help="only these, with a comma between two")
     words = parser.parse_args()
     rows = [BY_NAME[name] for name in words.rows.split(",")] if words.rows else ROWS
-    net.load_module()
     net.need_modules("fou")
     # It would have every received packet looked at the clock for.
     net.unstamp()
     path = os.path.join(os.environ["XTUN_TOP"], "build", os.environ["XTUN_K"],
                         "selftests", "bench", "xtun_bench.ko")
     subprocess.run(["insmod", path], check=True)
-    figures = table(rows)
+    figures = {}
+    if not words.rows:
+        # What xtun costs who has no tunnel of it.
+        for way, values in ways(BY_NAME["4in4"], "in-tree"):
+            figures[f"4in4, in-tree without xtun loaded: {way}"] = figure(values)
+    net.load_module()
+    figures.update(table(rows))
+    if not words.rows:
+        figures.update(growth(words.quick))
     json.dump({"kernel": os.uname().release, "figures": figures}, sys.stdout, indent=1)
     print()
 
