@@ -14,13 +14,18 @@
 ##      SEED=5           what tests choose by chance, they choose by this number
 ##      V=1              show every subtest
 ## make test-debug       all tests on a kernel with KASAN, lockdep and kmemleak
+## make bench            count what tunnels cost, beside the in-tree drivers
+##      K=6.12           only on this kernel; without it on 6.1 and 6.12
+##      QUICK=1          with fewer tunnels and flows
+##      ROWS="gre,4in4"  only these encapsulations
+##      UPDATE=1         write the figures down, to compare the next ones with
 ## make shell K=6.1      a shell in such a machine, with the module built for it
 ## make lint             check the sources
 ## make clean            remove what was built
 ## make help             this list
 #
 # Only install, uninstall and dkms touch this machine's kernel and its tools.
-# demo, test, test-debug, shell and lint install the Debian packages they lack.
+# demo, test, test-debug, bench, shell and lint install the Debian packages they lack.
 
 VERSION := 0.1
 KDIR ?= /lib/modules/$(shell uname -r)/build
@@ -30,6 +35,9 @@ T ?=
 J ?=
 SEED ?=
 V ?=
+QUICK ?=
+ROWS ?=
+UPDATE ?=
 
 # A root that su has made may not have these, and depmod and dkms are there.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -98,6 +106,10 @@ test:
 test-debug:
 	@$(VM)/run-tests.sh -K debug -t 14400 $(TEST_OPTIONS)
 
+bench:
+	@selftests/bench/run.sh $(addprefix -K ,$(K)) $(if $(QUICK),-q) $(if $(UPDATE),-u) \
+		$(if $(ROWS),-r "$(ROWS)")
+
 shell:
 	@$(VM)/build.sh $(or $(K),6.1)
 	@$(VM)/vm.sh -K $(or $(K),6.1) --shell
@@ -114,4 +126,4 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 .PHONY: all modules have-headers tools install uninstall dkms demo test \
-	test-debug shell lint clean help
+	test-debug bench shell lint clean help

@@ -80,10 +80,12 @@ build_module()
 	rm -rf "${WORK:?}/$k"
 	link_sources "$WORK/$k"
 	[ "$k" != 7.3 ] || sparse=0
-	kernel_make "$k" -k M="$WORK/$k/kmod" W=1 C=$sparse modules >"$WORK/$k/log" 2>&1
+	kernel_make "$k" -k M="$WORK/$k/kmod" W=1 C=$sparse modules >"$WORK/$k/log" 2>&1 &&
+		kernel_make "$k" -k M="$WORK/$k/selftests/bench" W=1 C=$sparse modules \
+			>>"$WORK/$k/log" 2>&1
 	status=$?
 	# What is amiss in the kernel's own headers is not ours to mend.
-	grep -E "$WORK/$k/kmod/.*(warning|error):|^(WARNING|ERROR): modpost" \
+	grep -E "$WORK/$k/(kmod|selftests/bench)/.*(warning|error):|^(WARNING|ERROR): modpost" \
 		"$WORK/$k/log" | sed "s|$WORK/$k/||" | awk '!seen[$0]++' >"$WORK/$k/findings"
 	[ "$status" -eq 0 ] || [ -s "$WORK/$k/findings" ] ||
 		tail -n 20 "$WORK/$k/log" >"$WORK/$k/findings"
