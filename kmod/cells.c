@@ -20,11 +20,14 @@
 
 /**
  * struct xtun_cell - what one CPU has received for a tunnel
- * @queue: the packets, with BH disabled on that CPU
+ * @queue: packets that wait; its lock is for who may poll on another CPU (threaded NAPI)
+ *	or be preempted (PREEMPT_RT)
+ * @batch: those of them that the poll has taken, for the poll alone
  * @napi: polls them
  */
 struct xtun_cell {
 	struct sk_buff_head queue;
+	struct sk_buff_head batch;
 	struct napi_struct napi;
 };
 
@@ -79,16 +82,17 @@ static bool xtun_dest_ours(struct xtun_dest *last, const struct sk_buff *skb)
 }
 
 /*
- * May GRO merge it? Datagrams it merges for sockets of this host that want it, and for
- * nobody else unless a feature says so. Of ICMP it merges nothing. A clone's data is
- * somebody else's, too. About all else it is asked. All packets of a flow get the same
- * answer, so that none overtakes another.
+ * May GRO merge it? Datagrams it merges for sockets that want it, which are looked for
+ * at addresses of this host only, and for nobody else unless a feature says so. Of ICMP
+ * it merges nothing. About all else it is asked. The answer is one for all packets of a
+ * flow, its IPv6 fragments too, or they would overtake each other; but other extension
+ * headers may bring another.
  */
-static bool xtun_gro_may(const struct sk_buff *skb, struct xtun_dest *last)
+static bool xtun_gro_may(struct sk_buff *skb, struct xtun_dest *last)
 {
 	u8 ipproto;
 
-	if (skb_cloned(skb) || netif_elide_gro(skb->dev))
+	if (netif_elide_gro(skb->dev))
 		return false;
 	if (skb->protocol == htons(ETH_P_IP) &&
 	    skb_headlen(skb) >= sizeof(struct iphdr))
@@ -104,6 +108,7 @@ static bool xtun_gro_may(const struct sk_buff *skb, struct xtun_dest *last)
 	case IPPROTO_ICMPV6:
 		return false;
 	case IPPROTO_UDP:
+	case NEXTHDR_FRAGMENT:
 		return skb->dev->features & XTUN_GRO_UDP ||
 		       xtun_dest_ours(last, skb);
 	default:
@@ -111,25 +116,55 @@ static bool xtun_gro_may(const struct sk_buff *skb, struct xtun_dest *last)
 	}
 }
 
+/*
+ * The outer packet's transport header is where it was. GRO would have set that of this
+ * packet, and a bridge, or tc, sends it on without IP doing so.
+ */
+static void xtun_cell_transport(struct sk_buff *skb)
+{
+	skb_reset_transport_header(skb);
+	if (skb->protocol == htons(ETH_P_IP) &&
+	    skb_headlen(skb) >= sizeof(struct iphdr))
+		skb_set_transport_header(skb, skb_network_offset(skb) +
+					 ip_hdrlen(skb));
+	else if (skb->protocol == htons(ETH_P_IPV6) &&
+		 skb_headlen(skb) >= sizeof(struct ipv6hdr) &&
+		 !ipv6_ext_hdr(ipv6_hdr(skb)->nexthdr))
+		skb_set_transport_header(skb, skb_network_offset(skb) +
+					 sizeof(struct ipv6hdr));
+	else if (skb_is_gso(skb))
+		skb_probe_transport_header(skb);
+}
+
 static int xtun_cell_poll(struct napi_struct *napi, int budget)
 {
 	struct xtun_cell *cell = container_of(napi, struct xtun_cell, napi);
-	bool alone = skb_queue_len(&cell->queue) == 1;
 	struct xtun_dest last = {};
 	struct sk_buff *skb;
 	LIST_HEAD(list);
 	int done = 0;
+	bool alone;
 
+	if (skb_queue_empty(&cell->batch)) {
+		spin_lock(&cell->queue.lock);
+		skb_queue_splice_tail_init(&cell->queue, &cell->batch);
+		spin_unlock(&cell->queue.lock);
+	}
 	/* What is held in GRO goes on at the end of the poll: with one packet, this one. */
+	alone = skb_queue_len(&cell->batch) == 1;
 	while (done < budget) {
-		skb = __skb_dequeue(&cell->queue);
+		skb = __skb_dequeue(&cell->batch);
 		if (!skb)
 			break;
-		if (!alone && xtun_gro_may(skb, &last))
-			napi_gro_receive(napi, skb);
-		else
-			list_add_tail(&skb->list, &list);
 		done++;
+		/* A clone's head is somebody else's, too, and GRO writes to it. */
+		if (!alone && xtun_gro_may(skb, &last) &&
+		    !skb_unclone(skb, GFP_ATOMIC)) {
+			napi_gro_receive(napi, skb);
+			continue;
+		}
+		xtun_cell_transport(skb);
+		list_add_tail(&skb->list, &list);
 	}
 	netif_receive_skb_list(&list);
 	if (done < budget)
@@ -140,22 +175,24 @@ static int xtun_cell_poll(struct napi_struct *napi, int budget)
 /**
  * xtun_cells_rx() - give a received packet to the stack
  * @tun: the tunnel that it came by
- * @skb: the inner packet, consumed; its device is the tunnel's
+ * @skb: the inner packet, its device the tunnel's; consumed if it is taken
  *
  * Context: BH disabled.
- * Return: false when it was dropped, as too many wait.
+ * Return: false when it was not taken, as too many wait, or the device is down.
  */
 bool xtun_cells_rx(struct xtun_dev *tun, struct sk_buff *skb)
 {
 	struct xtun_cell *cell = this_cpu_ptr(tun->cells->cell);
+	bool first;
 
-	if (unlikely(skb_queue_len(&cell->queue) > xtun_max_backlog() ||
-		     !(tun->dev->flags & IFF_UP))) {
-		kfree_skb(skb);
+	if (unlikely(skb_queue_len_lockless(&cell->queue) > xtun_max_backlog() ||
+		     !(tun->dev->flags & IFF_UP)))
 		return false;
-	}
+	spin_lock(&cell->queue.lock);
 	__skb_queue_tail(&cell->queue, skb);
-	if (skb_queue_len(&cell->queue) == 1)
+	first = skb_queue_len(&cell->queue) == 1;
+	spin_unlock(&cell->queue.lock);
+	if (first)
 		napi_schedule(&cell->napi);
 	return true;
 }
@@ -178,11 +215,13 @@ int xtun_cells_init(struct xtun_dev *tun)
 	tun->cells->cell = alloc_percpu(struct xtun_cell);
 	if (!tun->cells->cell) {
 		kfree(tun->cells);
+		tun->cells = NULL;
 		return -ENOMEM;
 	}
 	for_each_possible_cpu(cpu) {
 		cell = per_cpu_ptr(tun->cells->cell, cpu);
-		__skb_queue_head_init(&cell->queue);
+		skb_queue_head_init(&cell->queue);
+		__skb_queue_head_init(&cell->batch);
 		/* Nobody waits for packets of a tunnel by polling it. */
 		set_bit(NAPI_STATE_NO_BUSY_POLL, &cell->napi.state);
 		netif_napi_add(tun->dev, &cell->napi, xtun_cell_poll);
@@ -214,6 +253,7 @@ void xtun_cells_exit(struct xtun_dev *tun)
 		cell = per_cpu_ptr(tun->cells->cell, cpu);
 		napi_disable(&cell->napi);
 		__netif_napi_del(&cell->napi);
+		__skb_queue_purge(&cell->batch);
 		__skb_queue_purge(&cell->queue);
 	}
 	/* Who looks through the device's NAPIs does so under RCU. */

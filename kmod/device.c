@@ -38,8 +38,10 @@ static bool xtun_is_eth(const struct xtun_conf *conf)
 
 /*
  * Bytes to be left before a packet that is sent through the device, beside its own
- * link-layer header. IP rounds them up, and what a card has received would be copied for
- * a few bytes that nobody needs: then so many are asked for that it is not.
+ * link-layer header. IP rounds them up, and would copy the head of each packet that a
+ * card has received and that is routed into the tunnel, where that card has left enough:
+ * then fewer are asked for. Who pays are datagrams that this host, or a container behind
+ * a bridge, sends itself with so much room only: their head is copied by the tunnel.
  */
 static unsigned short xtun_headroom(const struct net_device *dev,
 				    const struct xtun_conf *conf)

@@ -135,9 +135,8 @@ static const struct xtun_counter_info xtun_counters[XTUN_COUNTERS] = {
 	[XTUN_RX_CONNTRACK] = {
 		"rx-conntrack", STAT(rx_dropped), 0, CORE(NETFILTER_DROP),
 	},
-	/* The core counts these as dropped by itself. */
 	[XTUN_RX_BACKLOG] = {
-		"rx-backlog", STAT(rx_fifo_errors), 0, CORE(CPU_BACKLOG),
+		"rx-backlog", STAT(rx_fifo_errors), STAT(rx_dropped), CORE(CPU_BACKLOG),
 	},
 	[XTUN_RX_NO_MEMORY] = {
 		"rx-no-memory", STAT(rx_dropped), 0, CORE(NOMEM),

@@ -59,8 +59,9 @@ static u32 xtun_match_hash(const void *data, u32 len, u32 seed)
 /* Has no padding, and is as long as so many of these. */
 static bool xtun_match_equal(const struct xtun_match *a, const struct xtun_match *b)
 {
-	const u64 *x = (const u64 *)a, *y = (const u64 *)b;
-	u64 differs = 0;
+	const unsigned long *x = (const unsigned long *)a;
+	const unsigned long *y = (const unsigned long *)b;
+	unsigned long differs = 0;
 	int i;
 
 	BUILD_BUG_ON(sizeof(*a) % sizeof(*x));

@@ -411,5 +411,5 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 	if (likely(xtun_cells_rx(tun, skb)))
 		dev_sw_netstats_rx_add(tun->dev, len);
 	else
-		xtun_count(tun, XTUN_RX_BACKLOG);
+		xtun_drop(tun, skb, XTUN_RX_BACKLOG);
 }

@@ -91,8 +91,10 @@ struct bench_dev {
 
 static struct dentry *bench_dir;
 
-/* All of them, by name: they may be in different netns.  Under RTNL. */
+/* All of them, by name: they may be in different netns. */
 static LIST_HEAD(bench_devs);
+/* For the list, and for what the files do: RTNL waits for them when a device goes. */
+static DEFINE_MUTEX(bench_lock);
 
 struct bench_entry {
 	struct list_head list;
@@ -270,7 +272,7 @@ static ssize_t bench_packet_write(struct file *file, const char __user *from, si
 	struct bench_packet *packet;
 	int err;
 
-	rtnl_lock();
+	mutex_lock(&bench_lock);
 	b->next = 0;
 	err = bench_room(&b->rx, 1);
 	if (!err) {
@@ -280,7 +282,7 @@ static ssize_t bench_packet_write(struct file *file, const char __user *from, si
 		else if (copy_from_user(packet->data, from, len))
 			err = -EFAULT;
 	}
-	rtnl_unlock();
+	mutex_unlock(&bench_lock);
 	return err ?: len;
 }
 
@@ -343,9 +345,9 @@ static ssize_t bench_vary_write(struct file *file, const char __user *from, size
 		return err;
 	if (sscanf(text, "%u %u %u", &offset, &width, &count) != 3)
 		return -EINVAL;
-	rtnl_lock();
+	mutex_lock(&bench_lock);
 	err = bench_vary(b, offset, width, count);
-	rtnl_unlock();
+	mutex_unlock(&bench_lock);
 	return err ?: len;
 }
 
@@ -360,9 +362,9 @@ static ssize_t bench_record_write(struct file *file, const char __user *from, si
 	err = bench_text(text, sizeof(text), from, len) ?: kstrtouint(text, 0, &count);
 	if (err)
 		return err;
-	rtnl_lock();
+	mutex_lock(&bench_lock);
 	err = bench_room(&b->kept, count);
-	rtnl_unlock();
+	mutex_unlock(&bench_lock);
 	return err ?: len;
 }
 
@@ -376,7 +378,7 @@ static ssize_t bench_from_write(struct file *file, const char __user *from, size
 	err = bench_text(text, sizeof(text), from, len);
 	if (err)
 		return err;
-	rtnl_lock();
+	mutex_lock(&bench_lock);
 	other = bench_find(text);
 	if (other && other->kept.n) {
 		bench_clear(&b->rx);
@@ -386,7 +388,7 @@ static ssize_t bench_from_write(struct file *file, const char __user *from, size
 	} else {
 		err = -ENODATA;
 	}
-	rtnl_unlock();
+	mutex_unlock(&bench_lock);
 	return err ?: len;
 }
 
@@ -400,13 +402,13 @@ static ssize_t bench_peer_write(struct file *file, const char __user *from, size
 	err = bench_text(text, sizeof(text), from, len);
 	if (err)
 		return err;
-	rtnl_lock();
+	mutex_lock(&bench_lock);
 	other = bench_find(text);
 	if (other)
 		b->peer = other;
 	else
 		err = -ENODEV;
-	rtnl_unlock();
+	mutex_unlock(&bench_lock);
 	return err ?: len;
 }
 
@@ -452,18 +454,22 @@ static ssize_t bench_run_write(struct file *file, const char __user *from, size_
 		return err;
 	if (sscanf(text, "%u %u", &batches, &size) != 2)
 		return -EINVAL;
-	rtnl_lock();
+	mutex_lock(&bench_lock);
 	err = bench_run(b, batches, size);
-	rtnl_unlock();
+	mutex_unlock(&bench_lock);
 	return err ?: len;
 }
 
 static ssize_t bench_run_read(struct file *file, char __user *to, size_t len, loff_t *pos)
 {
 	struct bench_dev *b = file->private_data;
-	size_t have = b->batches * sizeof(*b->cycles);
+	ssize_t n;
 
-	return simple_read_from_buffer(to, len, pos, b->cycles, have);
+	mutex_lock(&bench_lock);
+	n = simple_read_from_buffer(to, len, pos, b->cycles,
+				    b->batches * sizeof(*b->cycles));
+	mutex_unlock(&bench_lock);
+	return n;
 }
 
 static ssize_t bench_sent_read(struct file *file, char __user *to, size_t len, loff_t *pos)
@@ -507,6 +513,7 @@ static void bench_uninit(struct net_device *dev)
 	struct bench_entry *entry, *next;
 
 	debugfs_remove(b->dir);
+	mutex_lock(&bench_lock);
 	list_for_each_entry_safe(entry, next, &bench_devs, list) {
 		if (entry->b->peer == b)
 			entry->b->peer = NULL;
@@ -515,6 +522,7 @@ static void bench_uninit(struct net_device *dev)
 			kfree(entry);
 		}
 	}
+	mutex_unlock(&bench_lock);
 	netif_napi_del(&b->napi);
 	bench_clear(&b->rx);
 	bench_clear(&b->kept);
@@ -526,17 +534,22 @@ static int bench_init(struct net_device *dev)
 	struct bench_dev *b = netdev_priv(dev);
 	struct bench_entry *entry;
 
-	if (bench_find(dev->name))
-		return -EEXIST;
 	entry = kzalloc(sizeof(*entry), GFP_KERNEL);
 	if (!entry)
 		return -ENOMEM;
+	mutex_lock(&bench_lock);
+	if (bench_find(dev->name)) {
+		mutex_unlock(&bench_lock);
+		kfree(entry);
+		return -EEXIST;
+	}
 	b->dev = dev;
 	__skb_queue_head_init(&b->queue);
 	netif_napi_add(dev, &b->napi, bench_poll);
 	entry->b = b;
 	strscpy(entry->name, dev->name, sizeof(entry->name));
 	list_add(&entry->list, &bench_devs);
+	mutex_unlock(&bench_lock);
 	b->dir = debugfs_create_dir(dev->name, bench_dir);
 	debugfs_create_file("packet", 0200, b->dir, b, &bench_packet_fops);
 	debugfs_create_file("vary", 0200, b->dir, b, &bench_vary_fops);

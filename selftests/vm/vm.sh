@@ -308,6 +308,8 @@ choose_accel()
 
 	known=$CACHE/accel-$(uname -r)-$(dpkg-query -W -f '${Version}' qemu-system-x86 | tr -c 'a-zA-Z0-9.\n' _)
 	if [ -n "$ICOUNT" ]; then
+		# With these the kernel copies and clears by one instruction that counts
+		# as one for each byte.
 		read -r ACCEL CPU <<<"tcg max,-erms,-fsrm"
 	elif [ -n "${XTUN_ACCEL:-}" ]; then
 		read -r ACCEL CPU <<<"$XTUN_ACCEL"
