@@ -110,19 +110,37 @@ static bool xtun_nested_possible(const struct net *net,
 				 const struct sk_buff *skb, unsigned int at,
 				 __be16 proto)
 {
-	u8 family = proto == htons(ETH_P_IP) ? AF_INET : AF_INET6, buf;
-	const u8 *ipproto;
+	u8 family = proto == htons(ETH_P_IP) ? AF_INET : AF_INET6, ipproto;
+	const struct ipv6hdr *ip6h;
+	const struct iphdr *iph;
+	const struct udphdr *uh;
+	union {
+		struct iphdr iph;
+		struct ipv6hdr ip6h;
+		struct udphdr uh;
+	} buf;
 
-	ipproto = skb_header_pointer(skb, at + (family == AF_INET ?
-				     offsetof(struct iphdr, protocol) :
-				     offsetof(struct ipv6hdr, nexthdr)),
-				     sizeof(buf), &buf);
-	if (!ipproto)
+	if (family == AF_INET) {
+		iph = skb_header_pointer(skb, at, sizeof(*iph), &buf.iph);
+		if (!iph)
+			return false;
+		ipproto = iph->protocol;
+		at += iph->ihl * 4;
+	} else {
+		ip6h = skb_header_pointer(skb, at, sizeof(*ip6h), &buf.ip6h);
+		if (!ip6h)
+			return false;
+		ipproto = ip6h->nexthdr;
+		at += sizeof(*ip6h);
+		if (ipv6_ext_hdr(ipproto))
+			return true;
+	}
+	if (ipproto != IPPROTO_UDP)
+		return xtun_wire_by_ipproto(ipproto);
+	if (!xtun_udp_any(net, family))
 		return false;
-	if (*ipproto == IPPROTO_UDP)
-		return xtun_udp_any(net, family);
-	return xtun_wire_by_ipproto(*ipproto) ||
-	       (family == AF_INET6 && ipv6_ext_hdr(*ipproto));
+	uh = skb_header_pointer(skb, at, sizeof(*uh), &buf.uh);
+	return uh && xtun_udp_wire(net, family, uh->dest);
 }
 
 /*
