@@ -45,7 +45,8 @@ files()
 
 c_files()
 {
-	files -path './kmod/*.[ch]' -o -path './tools/*.[ch]' -o -path './uapi/*.h'
+	files -path './kmod/*.[ch]' -o -path './tools/*.[ch]' -o -path './uapi/*.h' \
+		-o -path './selftests/*.[ch]'
 }
 
 generated()

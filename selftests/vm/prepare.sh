@@ -294,7 +294,7 @@ prepare_root()
 
 prepare_debug()
 {
-	kernel_ready debug || "$VM_DIR/debug-kernel.sh"
+	"$VM_DIR/debug-kernel.sh"
 }
 
 prepare_source()
