@@ -269,11 +269,13 @@ static unsigned int xtun_hook_split(struct sk_buff *skb,
 				    const struct xtun_hooked *p,
 				    const struct nf_hook_state *state)
 {
-	struct xtun_match match = { .net = state->net, .family = p->family };
+	struct xtun_match match;
 	unsigned int verdict;
 
-	if (likely(!skb_is_gso(skb) || p->proto != IPPROTO_UDP ||
-		   !xtun_hook_merged(skb, p, &match)))
+	if (likely(!skb_is_gso(skb) || p->proto != IPPROTO_UDP))
+		return xtun_hook_packet(skb, p);
+	match = (struct xtun_match){ .net = state->net, .family = p->family };
+	if (!xtun_hook_merged(skb, p, &match))
 		return xtun_hook_packet(skb, p);
 
 	/* What a queue to user space gives back comes in process context. */

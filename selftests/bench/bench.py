@@ -33,7 +33,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from lib import ktap, net, peers, pkt, rawnl      # noqa: E402
+from lib import ktap, net, peers, pkt, rawnl, traffic      # noqa: E402
 
 DEBUGFS = "/sys/kernel/debug/xtun_bench"
 BATCH = 64
@@ -229,6 +229,17 @@ class Routers:
             gateway = MIDDLE[row.inner][1].partition("/")[0]
             self.r1.ip(f"route add {route} via {gateway} dev t0")
 
+    def back(self, row, whose):
+        """And the other way."""
+        to = str(ipaddress.ip_interface(NEAR[row.inner][0]).network)
+        if whose == "none":
+            way = f"via {UNDER[row.inner][0]}"
+        elif row.payload == "ip":
+            way = "dev t0"
+        else:
+            way = f"via {MIDDLE[row.inner][0].partition('/')[0]}"
+        self.r2.ip(f"route add {to} {way}")
+
     @staticmethod
     def _make(ns, row, whose, local, remote, end):
         if whose == "xtun":
@@ -285,6 +296,56 @@ def ways(row, whose):
         both.u1.write("peer", "u2")
         yield "end to end", measure(both.i1, both.i2)
 
+
+# ---- TCP in bulk ----
+
+BULK = 64 << 20
+
+
+def idle():
+    """Nanoseconds that the processor had nothing to do."""
+    with open("/proc/timer_list") as file:
+        return int(re.search(r"\.idle_sleeptime\s*:\s*(\d+)", file.read())[1])
+
+
+def bulk(row, whose):
+    """Instructions a byte, from a host behind the first router to one behind the second."""
+    with routers(row, whose) as both:
+        hosts = []
+        for name, ends, card in (("a", NEAR, "i1"), ("b", FAR, "i2")):
+            ns = net.Namespace(name)
+            gateway, _, length = ends[row.inner][0].partition("/")
+            Card(ns, f"{name}0").write("peer", card)
+            ns.ip(f"addr add {ends[row.inner][1]}/{length} dev {name}0",
+                  f"neigh add {gateway} lladdr {MAC[card]} dev {name}0",
+                  f"route add default via {gateway}")
+            hosts.append(ns)
+        for card, peer in ((both.i1, "a0"), (both.i2, "b0"), (both.u1, "u2"), (both.u2, "u1")):
+            card.write("peer", peer)
+        both.back(row, whose)
+        address = FAR[row.inner][1]
+        # Of a first transfer the path MTU is learned.
+        traffic.tcp_bulk(*hosts, address, 1 << 20)
+        start = time.monotonic_ns() - idle()
+        traffic.tcp_bulk(*hosts, address, BULK)
+        used = time.monotonic_ns() - idle() - start
+        for ns in hosts:
+            ns.delete()
+        return used / BULK
+
+
+def transfers(rows):
+    figures = {}
+    for inner in sorted({row.inner for row in rows}):
+        figures[f"none {inner}: TCP, a byte"] = [
+            bulk(Row("", inner, inner, "ip", None, None), "none"), 0]
+    for row, whose in itertools.product(rows, ("in-tree", "xtun")):
+        figures[f"{row.name}, {whose}: TCP, a byte"] = [bulk(row, whose), 0]
+        say(f"{row.name} {whose}, TCP")
+    return figures
+
+
+# ---- growth ----
 
 # What grows with the number of flows, and of tunnels.
 GROWING = ("4in4", "gre")
@@ -430,6 +491,7 @@ def main():
             figures[f"4in4, in-tree without xtun loaded: {way}"] = figure(values)
     net.load_module()
     figures.update(table(rows))
+    figures.update(transfers(rows))
     if not words.rows:
         figures.update(growth(words.quick))
     json.dump({"kernel": os.uname().release, "figures": figures}, sys.stdout, indent=1)

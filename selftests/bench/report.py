@@ -40,6 +40,14 @@ class Kernel:
         floor = self.figures.get(f"none {family}: {way}")
         return seen and floor and seen[0] - floor[0]
 
+    def bulk(self, row):
+        """What a byte of TCP costs in all."""
+        theirs, ours = (self.figures.get(f"{row}, {whose}: TCP, a byte")
+                        for whose in ("in-tree", "xtun"))
+        if not theirs or not ours:
+            return "none"
+        return f"{theirs[0]:.2f} / {ours[0]:.2f} / {ours[0] / theirs[0]:.2f}"
+
     def errors(self):
         return [name for name in self.figures if name.endswith(": error")]
 
@@ -49,7 +57,8 @@ def table(kernels):
     lines = []
     for name, kernel in kernels.items():
         lines += [f".. list-table:: {name}: in-tree / xtun / ratio", "   :header-rows: 1", "",
-                  "   * - encapsulation", *(f"     - {way}" for way in WAYS)]
+                  "   * - encapsulation", *(f"     - {way}" for way in WAYS),
+                  "     - TCP, a byte"]
         for row in kernel.rows:
             lines.append(f"   * - {row}")
             for way in WAYS:
@@ -57,6 +66,7 @@ def table(kernels):
                 both = theirs and ours
                 lines.append(f"     - {theirs:.0f} / {ours:.0f} / {ours / theirs:.2f}"
                              if both else "     - none")
+            lines.append("     - " + kernel.bulk(row))
         lines.append("")
     return "\n".join(lines)
 
