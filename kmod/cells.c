@@ -150,8 +150,8 @@ static int xtun_cell_poll(struct napi_struct *napi, int budget)
 		skb_queue_splice_tail_init(&cell->queue, &cell->batch);
 		spin_unlock(&cell->queue.lock);
 	}
-	/* What is held in GRO goes on at the end of the poll: with one packet, this one. */
-	alone = skb_queue_len(&cell->batch) == 1;
+	/* There is nothing that GRO could merge it with, or that it could overtake. */
+	alone = skb_queue_len(&cell->batch) == 1 && !xtun_gro_holds(napi);
 	while (done < budget) {
 		skb = __skb_dequeue(&cell->batch);
 		if (!skb)

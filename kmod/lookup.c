@@ -56,7 +56,7 @@ static u32 xtun_match_hash(const void *data, u32 len, u32 seed)
 			    hash ^ net_hash_mix(match->net));
 }
 
-/* Has no padding, and is as long as so many of these. */
+/* The structure has no padding, so it can be compared word by word. */
 static bool xtun_match_equal(const struct xtun_match *a, const struct xtun_match *b)
 {
 	const unsigned long *x = (const unsigned long *)a;

@@ -273,6 +273,13 @@ static bool xtun_tx_routed(const struct sk_buff *skb, struct net_device *dev)
 	return !dst || netdev_has_upper_dev_all_rcu(dev, dst->dev);
 }
 
+/* Bytes that come before the data, at which the inner Ethernet header is, if any. */
+static unsigned int xtun_tx_headers(const struct xtun_cx *cx)
+{
+	return cx->overhead -
+	       (cx->conf->p.payload == XTUN_PAYLOAD_ETH ? ETH_HLEN : 0);
+}
+
 /* @limit: bytes of inner packet, from the data on, that fit into the path. */
 static bool xtun_tx_fits(const struct xtun_cx *cx, unsigned int limit)
 {
@@ -452,12 +459,8 @@ static int xtun_tx_too_big_v6(struct xtun_cx *cx, unsigned int limit)
 
 static int xtun_tx_fit(struct xtun_cx *cx)
 {
-	unsigned int headers = cx->overhead, limit;
-
-	/* The limit counts the inner Ethernet header, as overhead does. */
-	if (cx->conf->p.payload == XTUN_PAYLOAD_ETH)
-		headers -= ETH_HLEN;
-	limit = cx->mtu > headers ? cx->mtu - headers : 0;
+	unsigned int headers = xtun_tx_headers(cx);
+	unsigned int limit = cx->mtu > headers ? cx->mtu - headers : 0;
 
 	if (unlikely(cx->conf->p.mss))
 		xtun_mss_out(cx, limit);
@@ -479,14 +482,10 @@ static int xtun_tx_push(struct xtun_cx *cx)
 {
 	const struct xtun_conf *conf = cx->conf;
 	const struct xtun_transport *transport = conf->ops->wire->transport;
-	unsigned int headers = cx->overhead;
 	struct sk_buff *skb = cx->skb;
 	u8 *hdr;
 
-	/* The inner Ethernet header is there. */
-	if (conf->p.payload == XTUN_PAYLOAD_ETH)
-		headers -= ETH_HLEN;
-	if (skb_cow_head(skb, headers + cx->dst->header_len +
+	if (skb_cow_head(skb, xtun_tx_headers(cx) + cx->dst->header_len +
 			 LL_RESERVED_SPACE(cx->dst->dev)) ||
 	    (transport->covers && skb->ip_summed == CHECKSUM_PARTIAL &&
 	     skb_checksum_help(skb)) ||

@@ -153,6 +153,29 @@ def merged(lab, words, kind, gro):
     ktap.true(len(seen) < COUNT, f"some of them were merged: {len(seen)} came of {COUNT}")
 
 
+@ktap.table("{0}: a datagram that comes alone does not overtake what GRO holds", ENCAPS)
+def held(lab, words):
+    router, address = lab.router, pkt.INNER["v4"][0]
+    peered(router, words, "off")
+    # Each CPU has its own queue and its own GRO.
+    net.one_processor()
+    ktap.defer(router.ns.steer, router.under.dev, 0)
+    router.ns.steer(router.under.dev, 1)
+    # So long it holds what has come in the last tick.
+    router.ns.check("ip", "netns", "exec", str(router.ns), "sh", "-c",
+                    "echo 2000000000 >/sys/class/net/t0/gro_flush_timeout")
+    sock = merging_socket(router.ns, address)
+    packets = datagrams("v4", address)
+    from_peer(router, words, "v4", packets[:-1])
+    from_peer(router, words, "v4", packets[-1:])
+    data = b""
+    while len(data) < COUNT * SIZE:
+        data += take_merged(sock)[0]
+    ktap.eq([data[start:start + SIZE] == data_of(number)
+             for number, start in enumerate(range(0, len(data), SIZE))], [True] * COUNT,
+            "datagrams that are in their place")
+
+
 def is_datagram(packet):
     return len(packet) > SIZE
 

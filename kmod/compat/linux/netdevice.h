@@ -14,6 +14,16 @@ static inline void xtun_set_lltx(struct net_device *dev)
 #endif
 }
 
+/* What GRO holds was told by NAPI itself. */
+static inline bool xtun_gro_holds(const struct napi_struct *napi)
+{
+#ifdef XTUN_HAVE_GRO_NODE
+	return napi->gro.bitmask;
+#else
+	return napi->gro_bitmask;
+#endif
+}
+
 /* Who parses link-layer headers was not always told the device. */
 #ifdef XTUN_HAVE_PARSE_NO_DEV
 #define XTUN_PARSE_DEV
