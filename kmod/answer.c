@@ -12,6 +12,7 @@
 #include <net/route.h>
 #include <net/udp_tunnel.h>
 
+#include "outer.h"
 #include "packet.h"
 #include "route.h"
 #include "wire.h"

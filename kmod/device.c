@@ -224,6 +224,7 @@ static const struct net_device_ops xtun_ip_netdev_ops = {
 	.ndo_change_mtu = xtun_change_mtu,
 	.ndo_get_stats64 = xtun_get_stats64,
 	.ndo_get_iflink = xtun_get_iflink,
+	.ndo_neigh_construct = xtun_neigh_construct,
 };
 
 static const struct net_device_ops xtun_eth_netdev_ops = {

@@ -10,8 +10,8 @@
 #include "wire.h"
 
 /* Written while the module is loaded, before anybody can make a tunnel. */
-static const struct xtun_encap_ops *xtun_encaps[XTUN_ENCAP_MAX + 1];
-static const struct xtun_wire *xtun_wires[IPPROTO_RAW + 1];
+static const struct xtun_encap_ops *xtun_encaps[XTUN_ENCAP_MAX + 1] __ro_after_init;
+const struct xtun_wire *xtun_wires[IPPROTO_RAW + 1] __ro_after_init;
 
 static bool xtun_encap_valid(const struct xtun_encap_ops *ops)
 {
@@ -110,16 +110,4 @@ const char *xtun_encap_word(unsigned int attr)
 			word = xtun_words_find(xtun_encaps[id]->words, attr);
 	}
 	return word;
-}
-
-/**
- * xtun_wire_by_ipproto() - find what an IP protocol carries
- * @ipproto: protocol number of the outer header
- *
- * Context: any.
- * Return: the form of the header that follows, or NULL.
- */
-const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto)
-{
-	return xtun_wires[ipproto];
 }

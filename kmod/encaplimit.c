@@ -65,28 +65,21 @@ static unsigned int xtun_find_limit(struct sk_buff *skb)
 }
 
 /**
- * xtun_encaplimit_out() - which limit goes into the outer header
- * @cx: packet with the encapsulation limit of the configuration; gets that
- *	which is due, and grows in overhead if it has to
+ * xtun_encaplimit_inherit() - take over the limit that an inner packet brings
+ * @cx: IPv6 packet of payload ip that goes over IPv6
  *
- * A limit that the inner packet brings is lowered by one, whatever the
- * configuration says. Its zero forbids this tunnel; the sender is told.
+ * It is lowered by one, whatever the configuration says. Its zero forbids this
+ * tunnel; the sender is told.
  *
  * Context: BH disabled.
  * Return: 0, or negative when the packet was dropped.
  */
-int xtun_encaplimit_out(struct xtun_cx *cx)
+int xtun_encaplimit_inherit(struct xtun_cx *cx)
 {
-	unsigned int at;
+	unsigned int at = xtun_find_limit(cx->skb);
 	u8 limit;
 
-	if (cx->conf->p.family != AF_INET6 ||
-	    cx->conf->p.payload != XTUN_PAYLOAD_IP ||
-	    cx->proto != htons(ETH_P_IPV6))
-		return 0;
-
-	at = xtun_find_limit(cx->skb);
-	if (!at)
+	if (likely(!at))
 		return 0;
 
 	limit = skb_network_header(cx->skb)[at + 2];

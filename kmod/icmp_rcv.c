@@ -15,10 +15,12 @@
 
 #include "conf.h"
 #include "device.h"
+#include "flow.h"
 #include "icmp.h"
 #include "mark.h"
 #include "net.h"
 #include "notify.h"
+#include "outer.h"
 #include "packet.h"
 #include "route.h"
 #include "wire.h"

@@ -12,6 +12,7 @@
 #include "device.h"
 #include "net.h"
 #include "notify.h"
+#include "output.h"
 #include "wire.h"
 
 static const struct xtun_encap_ops * const xtun_encaps[] = {
@@ -98,6 +99,7 @@ static int __init xtun_init(void)
 	err = xtun_encaps_init();
 	if (err)
 		return err;
+	xtun_output_init();
 	err = xtun_lookup_init();
 	if (err)
 		return err;

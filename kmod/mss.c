@@ -23,6 +23,7 @@
 #include "device.h"
 #include "packet.h"
 #include "route.h"
+#include "route_out.h"
 
 #define XTUN_TCPOPT_AO		29
 

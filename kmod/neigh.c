@@ -127,3 +127,29 @@ void xtun_neigh_take(struct xtun_cx *cx)
 	if (!xtun_neigh_is_host(cx))
 		memset(&cx->daddr, 0, sizeof(cx->daddr));
 }
+
+static int xtun_neigh_output(struct neighbour *neigh, struct sk_buff *skb)
+{
+	return dev_queue_xmit(skb);
+}
+
+/**
+ * xtun_neigh_construct() - ndo_neigh_construct of payload ip
+ * @dev: the device
+ * @neigh: a new neighbour of it
+ *
+ * A device that has no link-layer header need not be asked to write it, which the
+ * kernel does where a device can parse one. Once somebody gives the neighbour another
+ * state, the kernel's way is taken again.
+ *
+ * Context: BH disabled.
+ * Return: 0.
+ */
+int xtun_neigh_construct(struct net_device *dev, struct neighbour *neigh)
+{
+	const struct xtun_dev *tun = netdev_priv(dev);
+
+	if (!tun->neigh)
+		neigh->output = xtun_neigh_output;
+	return 0;
+}

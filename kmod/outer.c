@@ -6,7 +6,6 @@
 #include <linux/icmp.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-#include <linux/netfilter.h>
 #include <linux/udp.h>
 #include <net/addrconf.h>
 #include <net/inet_ecn.h>
@@ -21,48 +20,21 @@
 #include "conf.h"
 #include "device.h"
 #include "packet.h"
+#include "outer.h"
 #include "route.h"
 
 /* ---- the way out ---- */
 
-/* RFC 6040 section 4.1, normal mode: the inner ECN field is copied. */
-static u8 xtun_tos_out(const struct xtun_cx *cx)
-{
-	u8 tos = cx->conf->p.tos;
-
-	if (tos == XTUN_TOS_INHERIT)
-		return cx->tos;
-	return tos | (cx->tos & INET_ECN_MASK);
-}
-
-static u8 xtun_ttl_out(const struct xtun_cx *cx)
-{
-	/* Frames without IP have no TTL to inherit. */
-	return cx->conf->p.ttl ?: cx->ttl ?: IPDEFTTL;
-}
-
 /**
- * xtun_outer_df() - DF of an outer IPv4 packet that need not be fragmented
- * @cx: the inner packet, classified
+ * xtun_outer_unique_id() - an IPv4 identification that no other packet has
+ * @cx: the packet, with its peer and source
  *
- * On a route whose MTU is locked nothing has it, xtun_route_locked() tells.
+ * Reassembly needs it, and it comes from a counter that all CPUs share.
  *
- * Context: any.
- * Return: IP_DF in network order, or 0.
+ * Context: BH disabled.
+ * Return: the identification, in host order.
  */
-__be16 xtun_outer_df(const struct xtun_cx *cx)
-{
-	u8 df = cx->conf->p.df;
-
-	if (df == XTUN_DF_UNSET)
-		return 0;
-	if (df == XTUN_DF_INHERIT && cx->proto == htons(ETH_P_IP) && !cx->df)
-		return 0;
-	return htons(IP_DF);
-}
-
-/* A counter that all CPUs share: reassembly needs unique numbers. */
-static u16 xtun_unique_id(const struct xtun_cx *cx)
+u16 xtun_outer_unique_id(const struct xtun_cx *cx)
 {
 	struct iphdr iph = {
 		.protocol = cx->ipproto,
@@ -73,215 +45,6 @@ static u16 xtun_unique_id(const struct xtun_cx *cx)
 	__ip_select_ident(cx->tun->net, &iph,
 			  skb_shinfo(cx->skb)->gso_segs ?: 1);
 	return ntohs(iph.id);
-}
-
-/*
- * The identification of a packet that is not fragmented means nothing to the
- * network (RFC 6864): the tag has its place there.
- */
-static void xtun_ident4(struct xtun_cx *cx)
-{
-	cx->df_out = cx->outer_frag || xtun_dst_locked(cx->dst) ?
-		     0 : xtun_outer_df(cx);
-	cx->ident = cx->df_out ? XTUN_IDENT_VALID | cx->tag.id :
-				 XTUN_IDENT_VALID | XTUN_IDENT_UNIQUE |
-				 xtun_unique_id(cx);
-}
-
-static void xtun_ident6(struct xtun_cx *cx)
-{
-	u32 flowlabel = cx->conf->p.flowlabel;
-
-	if (flowlabel == XTUN_FLOWLABEL_INHERIT &&
-	    cx->proto == htons(ETH_P_IPV6))
-		cx->flowlabel = ip6_flowlabel(ipv6_hdr(cx->skb));
-	else if (flowlabel > ntohl(IPV6_FLOWLABEL_MASK))
-		cx->flowlabel = htonl(cx->tag.flow) & IPV6_FLOWLABEL_MASK;
-	else
-		cx->flowlabel = htonl(flowlabel);
-
-	/* One for all flows tells nothing. */
-	cx->ident = flowlabel > ntohl(IPV6_FLOWLABEL_MASK) && cx->flowlabel ?
-		    XTUN_IDENT_VALID | ntohl(cx->flowlabel) : 0;
-}
-
-/**
- * xtun_outer_ident() - choose the identification of an outer packet
- * @cx: the packet, its network header the inner one; with peer, source and tag
- *
- * Context: BH disabled.
- */
-void xtun_outer_ident(struct xtun_cx *cx)
-{
-	if (cx->conf->p.family == AF_INET)
-		xtun_ident4(cx);
-	else
-		xtun_ident6(cx);
-}
-
-/* Fragments are as long as what the tunnel knows of the path. IPsec sees to its own. */
-static u16 xtun_frag_max(const struct xtun_cx *cx)
-{
-	return cx->outer_frag && !dst_xfrm(cx->dst) ?
-	       min_t(unsigned int, cx->mtu, U16_MAX) : 0;
-}
-
-static void xtun_push4(struct xtun_cx *cx)
-{
-	struct sk_buff *skb = cx->skb;
-	struct iphdr *iph;
-
-	iph = skb_push(skb, sizeof(*iph));
-	skb_reset_network_header(skb);
-	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
-	IPCB(skb)->frag_max_size = xtun_frag_max(cx);
-
-	iph->version = 4;
-	iph->ihl = sizeof(*iph) / 4;
-	iph->tos = xtun_tos_out(cx);
-	iph->id = htons(cx->ident);
-	iph->frag_off = cx->df_out;
-	iph->ttl = xtun_ttl_out(cx);
-	iph->protocol = cx->ipproto;
-	iph->saddr = cx->saddr.ip;
-	iph->daddr = cx->daddr.ip;
-}
-
-static void xtun_push6(struct xtun_cx *cx)
-{
-	u8 nexthdr = xtun_encaplimit_push(cx, cx->ipproto);
-	struct sk_buff *skb = cx->skb;
-	struct ipv6hdr *ip6h;
-
-	ip6h = skb_push(skb, sizeof(*ip6h));
-	skb_reset_network_header(skb);
-	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
-	IP6CB(skb)->frag_max_size = xtun_frag_max(cx);
-
-	ip6_flow_hdr(ip6h, xtun_tos_out(cx), cx->flowlabel);
-	ip6h->nexthdr = nexthdr;
-	ip6h->hop_limit = xtun_ttl_out(cx);
-	ip6h->saddr = cx->saddr.in6;
-	ip6h->daddr = cx->daddr.in6;
-}
-
-/* A copy of a route for one packet, without what the kernel has learned. */
-static struct dst_entry *xtun_untaught4(const struct dst_entry *dst)
-{
-	const struct rtable *rt = container_of(dst, struct rtable, dst);
-	struct rtable *copy;
-
-	/* NAT asks for a policy once more, with this route. */
-	copy = rt_dst_alloc(dst->dev, rt->rt_flags, rt->rt_type,
-			    dst->flags & DST_NOXFRM);
-	if (!copy)
-		return NULL;
-	copy->rt_uses_gateway = rt->rt_uses_gateway;
-	copy->rt_gw_family = rt->rt_gw_family;
-	if (rt->rt_gw_family == AF_INET6)
-		copy->rt_gw6 = rt->rt_gw6;
-	else
-		copy->rt_gw4 = rt->rt_gw4;
-	return &copy->dst;
-}
-
-static struct dst_entry *xtun_untaught6(const struct dst_entry *dst)
-{
-	const struct rt6_info *rt6 = container_of(dst, struct rt6_info, dst);
-	struct rt6_info *copy;
-
-	copy = ip6_dst_alloc(dev_net(dst->dev), dst->dev, 0);
-	if (!copy)
-		return NULL;
-	copy->rt6i_idev = in6_dev_get(dst->dev);
-	if (!copy->rt6i_idev) {
-		dst_release(&copy->dst);
-		return NULL;
-	}
-	copy->rt6i_flags = rt6->rt6i_flags & RTF_GATEWAY;
-	copy->rt6i_gateway = rt6->rt6i_gateway;
-	copy->rt6i_dst = rt6->rt6i_dst;
-	return &copy->dst;
-}
-
-/*
- * The IP stack would refuse, or cut, what is longer than the path MTU that it has
- * learned, from whomever. So a packet that the tunnel knows to fit gets a route
- * that has none.
- */
-static void xtun_dst_unteach(struct xtun_cx *cx)
-{
-	unsigned int mtu = dst_mtu(cx->dst);
-	struct dst_entry *copy;
-
-	if (skb_is_gso(cx->skb) ? skb_gso_validate_network_len(cx->skb, mtu) :
-				  cx->skb->len <= mtu)
-		return;
-	copy = cx->conf->p.family == AF_INET ? xtun_untaught4(cx->dst) :
-					       xtun_untaught6(cx->dst);
-	if (!copy)
-		return;
-	copy->output = cx->dst->output;
-	copy->lwtstate = lwtstate_get(cx->dst->lwtstate);
-	dst_release(cx->dst);
-	cx->dst = copy;
-}
-
-/* Does this netns look at packets that it sends? */
-static bool xtun_net_hooked(const struct net *net, u8 family)
-{
-	struct nf_hook_entries __rcu * const *hooks;
-
-	hooks = family == AF_INET ? net->nf.hooks_ipv4 : net->nf.hooks_ipv6;
-	return rcu_access_pointer(hooks[NF_INET_LOCAL_OUT]) ||
-	       rcu_access_pointer(hooks[NF_INET_POST_ROUTING]);
-}
-
-/**
- * xtun_outer_filtered() - may a filter refuse a packet whose sender is told?
- * @cx: the packet
- *
- * Context: RCU.
- * Return: whether it may.
- */
-bool xtun_outer_filtered(const struct xtun_cx *cx)
-{
-	return cx->routed && xtun_net_hooked(cx->tun->net, cx->conf->p.family);
-}
-
-/**
- * xtun_outer_send() - put the outer IP header before a packet and send it
- * @cx: packet that begins with the encapsulation's header; packet and route
- *	are consumed
- *
- * It is sent on behalf of no socket: the inner one's options are not for the
- * outer packet, yet it goes on to be charged with the memory.
- *
- * Context: BH disabled.
- * Return: 0, or an error of the underlay.
- */
-int xtun_outer_send(struct xtun_cx *cx)
-{
-	struct net *net = cx->tun->net;
-	struct sk_buff *skb = cx->skb;
-	bool v4 = cx->conf->p.family == AF_INET;
-	int err;
-
-	if (v4)
-		xtun_push4(cx);
-	else
-		xtun_push6(cx);
-	if (unlikely(xtun_dst_taught(cx->dst)))
-		xtun_dst_unteach(cx);
-
-	skb_clear_hash_if_not_l4(skb);
-	skb_scrub_packet(skb, !net_eq(net, dev_net(cx->tun->dev)));
-	skb->mark = cx->mark;
-	skb->ignore_df = cx->outer_frag;
-	skb_dst_set(skb, cx->dst);
-
-	err = v4 ? ip_local_out(net, NULL, skb) : ip6_local_out(net, NULL, skb);
-	return net_xmit_eval(err);
 }
 
 /* ---- checksums ---- */
@@ -295,7 +58,7 @@ static bool xtun_csum_offloaded(const struct xtun_cx *cx)
 	const struct net_device *dev = cx->dst->dev;
 
 	return dev->features & dev->hw_enc_features & NETIF_F_CSUM_MASK &&
-	       !xtun_net_hooked(cx->tun->net, cx->conf->p.family);
+	       !cx->hooked;
 }
 
 /**
@@ -412,93 +175,7 @@ bool xtun_outer_icmp_csum_ok(struct sk_buff *skb, u8 family)
 	return true;
 }
 
-/* ---- the way in, and quotes ---- */
-
-/**
- * xtun_outer_for_one() - was a received packet sent to this host alone?
- * @skb: the packet, its network header the outer one, with its route
- * @family: AF_INET or AF_INET6
- *
- * RFC 1122 section 3.2.2: what was sent to many is not answered.
- *
- * Context: RCU.
- * Return: whether it was.
- */
-bool xtun_outer_for_one(const struct sk_buff *skb, u8 family)
-{
-	if (skb->pkt_type != PACKET_HOST)
-		return false;
-	if (family == AF_INET)
-		return !(skb_rtable(skb)->rt_flags &
-			 (RTCF_BROADCAST | RTCF_MULTICAST));
-	return !ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr);
-}
-
-/**
- * xtun_outer_allowed_in() - IPsec policy of the underlay on a received packet
- * @skb: the packet
- * @family: AF_INET or AF_INET6
- *
- * Context: BH disabled, RCU.
- * Return: true when it may come in as it came.
- */
-bool xtun_outer_allowed_in(struct sk_buff *skb, u8 family)
-{
-	if (family == AF_INET)
-		return xfrm4_policy_check(NULL, XFRM_POLICY_IN, skb);
-	return xfrm6_policy_check(NULL, XFRM_POLICY_IN, skb);
-}
-
-/**
- * xtun_outer_delivered() - count a packet as delivered by IP
- * @skb: a received packet that a tunnel takes, with its route
- * @family: AF_INET or AF_INET6
- *
- * Context: BH disabled, RCU.
- */
-void xtun_outer_delivered(const struct sk_buff *skb, u8 family)
-{
-	struct net *net = dev_net(skb->dev);
-
-	if (family == AF_INET)
-		__IP_INC_STATS(net, IPSTATS_MIB_INDELIVERS);
-	else
-		__IP6_INC_STATS(net, ip6_dst_idev(skb_dst(skb)),
-				IPSTATS_MIB_INDELIVERS);
-}
-
-/**
- * xtun_outer_addrs() - read the outer addresses of a received packet
- * @skb: packet with its network header the outer one
- * @match: has the family; gets the addresses as its tunnel has them
- *
- * Context: any.
- */
-void xtun_outer_addrs(const struct sk_buff *skb, struct xtun_match *match)
-{
-	if (match->family == AF_INET) {
-		match->local.ip = ip_hdr(skb)->daddr;
-		match->remote.ip = ip_hdr(skb)->saddr;
-	} else {
-		match->local.in6 = ipv6_hdr(skb)->daddr;
-		match->remote.in6 = ipv6_hdr(skb)->saddr;
-	}
-}
-
-/**
- * xtun_outer_tos_in() - read the outer TOS or traffic class
- * @skb: packet with its network header the outer one
- * @family: AF_INET or AF_INET6
- *
- * Context: any.
- * Return: the byte.
- */
-u8 xtun_outer_tos_in(const struct sk_buff *skb, u8 family)
-{
-	if (family == AF_INET)
-		return ip_hdr(skb)->tos;
-	return ipv6_get_dsfield(ipv6_hdr(skb));
-}
+/* ---- quotes ---- */
 
 static bool xtun_quote4(struct sk_buff *skb, struct xtun_match *match,
 			struct xtun_quote *quote)

@@ -6,12 +6,14 @@
 #define _XTUN_PACKET_H
 
 #include <linux/if_ether.h>
+#include <linux/in.h>
 #include <linux/skbuff.h>
 
 #include "conf.h"
 #include "drop.h"
 #include "wire.h"
 
+struct neighbour;
 struct xtun_dev;
 
 /* Tags of a frame that are looked behind. */
@@ -81,6 +83,8 @@ struct xtun_tag {
  * @encaplimit: to be sent, or XTUN_ENCAPLIMIT_NONE
  * @overhead: bytes that this packet grows by
  * @outer_frag: the outer packet may be fragmented
+ * @hooked: somebody looks at packets that the underlay's netns sends, and may refuse
+ *	or change this one
  * @tag: of the inner flow
  * @ident: by which an error about the packet finds it: the IPv4 identification
  *	or the flow label in host order, with %XTUN_IDENT_VALID and, where due,
@@ -113,6 +117,7 @@ struct xtun_cx {
 	u16 encaplimit;
 	u16 overhead;
 	bool outer_frag;
+	bool hooked;
 	struct xtun_tag tag;
 	u32 ident;
 	u8 class;
@@ -197,8 +202,37 @@ int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
 /* type.c */
 bool xtun_type_carried(const struct xtun_encap_ops *ops, __be16 type);
 __be16 xtun_type_of_ipproto(u8 ipproto);
-u8 xtun_type_to_ipproto(__be16 type);
-u8 xtun_ipproto(const struct xtun_cx *cx);
+
+/**
+ * xtun_type_to_ipproto() - which IP protocol an inner packet is
+ * @type: its ethertype, one that the tunnel carries
+ *
+ * Context: any.
+ * Return: the protocol number, for what has one.
+ */
+static inline u8 xtun_type_to_ipproto(__be16 type)
+{
+	switch (type) {
+	case htons(ETH_P_IP):
+		return IPPROTO_IPIP;
+	case htons(ETH_P_MPLS_UC):
+		return IPPROTO_MPLS;
+	default:
+		return IPPROTO_IPV6;
+	}
+}
+
+/**
+ * xtun_ipproto() - protocol number in the outer header of a packet
+ * @cx: the packet
+ *
+ * Context: any.
+ * Return: that of the encapsulation, or of the inner packet itself.
+ */
+static inline u8 xtun_ipproto(const struct xtun_cx *cx)
+{
+	return cx->conf->ipproto ?: xtun_type_to_ipproto(cx->skb->protocol);
+}
 
 /**
  * xtun_type_named() - the ethertype that an encapsulation's header names
@@ -222,18 +256,35 @@ bool xtun_cells_rx(struct xtun_dev *tun, struct sk_buff *skb);
 bool xtun_neigh_wanted(const struct xtun_conf *conf);
 void xtun_neigh_setup(struct xtun_dev *tun, u8 family);
 void xtun_neigh_take(struct xtun_cx *cx);
+int xtun_neigh_construct(struct net_device *dev, struct neighbour *neigh);
 
 /* encaplimit.c */
-int xtun_encaplimit_out(struct xtun_cx *cx);
+int xtun_encaplimit_inherit(struct xtun_cx *cx);
 u8 xtun_encaplimit_push(struct xtun_cx *cx, u8 nexthdr);
+
+/**
+ * xtun_encaplimit_out() - which limit goes into the outer header
+ * @cx: packet with the encapsulation limit of the configuration; gets that
+ *	which is due, and grows in overhead if it has to
+ *
+ * Only an IPv6 packet in an IPv6 packet can bring one.
+ *
+ * Context: BH disabled.
+ * Return: 0, or negative when the packet was dropped.
+ */
+static inline int xtun_encaplimit_out(struct xtun_cx *cx)
+{
+	if (likely(cx->conf->p.family != AF_INET6 ||
+		   cx->conf->p.payload != XTUN_PAYLOAD_IP ||
+		   cx->proto != htons(ETH_P_IPV6)))
+		return 0;
+	return xtun_encaplimit_inherit(cx);
+}
 
 /* loop.c */
 bool xtun_came_back(const struct xtun_cx *cx);
 bool xtun_too_deep(struct sk_buff *skb, const struct xtun_dev *tun,
 		   unsigned int at, __be16 proto);
-
-/* flow.c */
-struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx);
 
 /* mss.c */
 void xtun_mss_out(const struct xtun_cx *cx, unsigned int limit);

@@ -22,9 +22,11 @@
 #include "mark.h"
 #include "conf.h"
 #include "device.h"
+#include "flow.h"
 #include "net.h"
 #include "packet.h"
 #include "route.h"
+#include "route_out.h"
 #include "wire.h"
 
 /* So often a route is looked up that is gone again at once. */
@@ -171,16 +173,6 @@ static struct dst_entry *xtun_lookup6(struct xtun_cx *cx)
 }
 
 /*
- * While a route's exceptions are renewed, one lookup may take away what another
- * one has just found: it leads nowhere from then on, and has the MTU of that.
- * So this is asked after something was read.
- */
-static bool xtun_dst_gone(const struct dst_entry *dst)
-{
-	return READ_ONCE(dst->dev) == blackhole_netdev;
-}
-
-/*
  * Look a route up. The packet gets the source if it has none. Where an IPsec policy
  * has no SA yet, xfrm_lookup_route() gives a route that discards what it gets.
  */
@@ -210,67 +202,6 @@ static struct xtun_cx xtun_route_any(const struct xtun_conf *conf, u32 mark,
 	};
 }
 
-/* Are there IPsec policies, or rules that look at ports? */
-static bool xtun_net_selects(const struct net *net, u8 family)
-{
-#ifdef CONFIG_XFRM
-	if (READ_ONCE(net->xfrm.policy_count[XFRM_POLICY_OUT]))
-		return true;
-#endif
-#ifdef CONFIG_IP_MULTIPLE_TABLES
-	if (family == AF_INET && READ_ONCE(net->ipv4.fib_rules_require_fldissect))
-		return true;
-#endif
-#ifdef CONFIG_IPV6_MULTIPLE_TABLES
-	if (family == AF_INET6 &&
-	    READ_ONCE(net->ipv6.fib6_rules_require_fldissect))
-		return true;
-#endif
-	return false;
-}
-
-/* Are there rules of the user's own, which may look at a DSCP? */
-static bool xtun_net_rules(const struct net *net, u8 family)
-{
-#ifdef CONFIG_IP_MULTIPLE_TABLES
-	if (family == AF_INET)
-		return READ_ONCE(net->ipv4.fib_has_custom_rules);
-#endif
-#ifdef CONFIG_IPV6_MULTIPLE_TABLES
-	if (family == AF_INET6)
-		return READ_ONCE(net->ipv6.fib6_has_custom_rules);
-#endif
-	return false;
-}
-
-/*
- * May packets of one tunnel to one peer take different routes? Where packets bring
- * marks of their own, the cached route is that of packets without one.
- */
-static bool xtun_route_by_packet(const struct xtun_cx *cx)
-{
-	const struct xtun_params *p = &cx->conf->p;
-
-	if (cx->mark != p->fwmark)
-		return true;
-	if (cx->conf->flows && xtun_net_selects(cx->tun->net, p->family))
-		return true;
-	return p->tos == XTUN_TOS_INHERIT && cx->tos & INET_DSCP_MASK &&
-	       xtun_net_rules(cx->tun->net, p->family);
-}
-
-static struct dst_entry *xtun_cache_get(struct xtun_cx *cx)
-{
-	struct dst_cache *cache = cx->conf->dst_cache;
-	struct rtable *rt;
-
-	if (cx->conf->p.family == AF_INET6)
-		return dst_cache_get_ip6(cache, &cx->saddr.in6);
-
-	rt = dst_cache_get_ip4(cache, &cx->saddr.ip);
-	return rt ? &rt->dst : NULL;
-}
-
 static void xtun_cache_set(const struct xtun_cx *cx)
 {
 	struct dst_cache *cache = cx->conf->dst_cache;
@@ -281,54 +212,30 @@ static void xtun_cache_set(const struct xtun_cx *cx)
 		dst_cache_set_ip4(cache, cx->dst, cx->saddr.ip);
 }
 
-/* Was an MTU read from such a route? IPsec's keep what they got from one. */
-static bool xtun_mtu_gone(const struct dst_entry *dst, unsigned int mtu)
+/**
+ * xtun_dst_link_mtu6() - MTU of a route, or of its link
+ * @dst: an IPv6 route
+ *
+ * What the kernel has learned is not in it.
+ *
+ * Context: any, with a reference to @dst.
+ * Return: bytes.
+ */
+unsigned int xtun_dst_link_mtu6(const struct dst_entry *dst)
 {
-	return unlikely(mtu <= ETH_MIN_MTU) &&
-	       (xtun_dst_gone(dst) || dst_xfrm(dst));
-}
-
-/* MTU of the route itself, or of its link, in bytes. */
-static unsigned int xtun_dst_link_mtu(const struct dst_entry *dst)
-{
+	const struct rt6_info *rt6 = container_of(dst, struct rt6_info, dst);
 	const struct inet6_dev *idev;
+	const struct fib6_info *f6i;
 	unsigned int mtu;
 
-	if (dst->ops->family == AF_INET) {
-		mtu = dst_metric_raw(dst, RTAX_MTU) ?: READ_ONCE(dst->dev->mtu);
-	} else {
-		const struct rt6_info *rt6;
-		const struct fib6_info *f6i;
-
-		rt6 = container_of(dst, struct rt6_info, dst);
-		rcu_read_lock();
-		f6i = rcu_dereference(rt6->from);
-		mtu = f6i ? f6i->fib6_pmtu : 0;
-		idev = __in6_dev_get(dst->dev);
-		if (!mtu && idev)
-			mtu = READ_ONCE(idev->cnf.mtu6);
-		rcu_read_unlock();
-		mtu = mtu ?: READ_ONCE(dst->dev->mtu);
-	}
-	return mtu - lwtunnel_headroom(dst->lwtstate, mtu);
-}
-
-/* MTU of a route without what the kernel has learned, in bytes. */
-static unsigned int xtun_dst_mtu(const struct dst_entry *dst)
-{
-	return likely(!xtun_dst_taught(dst)) ? dst_mtu(dst) :
-					       xtun_dst_link_mtu(dst);
-}
-
-/* The path MTU: that of the route, and what the tunnel itself has learned. */
-static unsigned int xtun_route_mtu(const struct xtun_cx *cx)
-{
-	unsigned int mtu = xtun_dst_mtu(cx->dst);
-
-	if (unlikely(READ_ONCE(cx->tun->track) & XTUN_TRACK_PATH))
-		mtu = min_not_zero(mtu, xtun_peer_path_mtu(cx->tun, &cx->daddr,
-							   NULL));
-	return mtu;
+	rcu_read_lock();
+	f6i = rcu_dereference(rt6->from);
+	mtu = f6i ? f6i->fib6_pmtu : 0;
+	idev = __in6_dev_get(dst->dev);
+	if (!mtu && idev)
+		mtu = READ_ONCE(idev->cnf.mtu6);
+	rcu_read_unlock();
+	return mtu ?: READ_ONCE(dst->dev->mtu);
 }
 
 /* What the sender is told of a route that there is none of. */
@@ -356,8 +263,15 @@ static enum xtun_drop_reason xtun_route_none(struct xtun_cx *cx, int err)
 						  XTUN_TX_NO_ROUTE;
 }
 
-/* Out of line: a cached route needs none of it. */
-static noinline enum xtun_drop_reason xtun_route_find(struct xtun_cx *cx)
+/**
+ * xtun_route_find() - look up the route of an outer packet
+ * @cx: as for xtun_route_out(), and whether what only this packet has chooses its
+ *	route
+ *
+ * Context: BH disabled.
+ * Return: as for xtun_route_out().
+ */
+enum xtun_drop_reason xtun_route_find(struct xtun_cx *cx)
 {
 	const union nf_inet_addr saddr = cx->saddr;
 	unsigned int tries = XTUN_ROUTE_TRIES;
@@ -384,34 +298,6 @@ static noinline enum xtun_drop_reason xtun_route_find(struct xtun_cx *cx)
 		dst_release(cx->dst);
 	} while (--tries);
 	return xtun_route_none(cx, -EHOSTUNREACH);
-}
-
-/**
- * xtun_route_out() - find the route of an outer packet
- * @cx: packet with its peer; gets route, its MTU, and source, or with a reason
- *	what its sender is told
- *
- * One route is cached; where addresses differ each packet's is looked up, and
- * where marks, IPsec policies or rules are about what differs between packets.
- *
- * Context: BH disabled.
- * Return: XTUN_OK with a reference in @cx->dst, else why there is none.
- */
-enum xtun_drop_reason xtun_route_out(struct xtun_cx *cx)
-{
-	cx->by_packet = cx->skb && unlikely(xtun_route_by_packet(cx));
-	if (likely(cx->conf->one_path && !cx->by_packet)) {
-		cx->dst = xtun_cache_get(cx);
-		if (likely(cx->dst)) {
-			cx->mtu = xtun_route_mtu(cx);
-			if (!xtun_mtu_gone(cx->dst, cx->mtu))
-				return XTUN_OK;
-			dst_release(cx->dst);
-			/* The cache has filled it in. */
-			cx->saddr = cx->conf->p.local;
-		}
-	}
-	return xtun_route_find(cx);
 }
 
 /**

@@ -43,7 +43,8 @@ struct xtun_path {
 };
 
 /* route.c */
-enum xtun_drop_reason xtun_route_out(struct xtun_cx *cx);
+enum xtun_drop_reason xtun_route_find(struct xtun_cx *cx);
+unsigned int xtun_dst_link_mtu6(const struct dst_entry *dst);
 unsigned int xtun_route_link_mtu(const struct xtun_conf *conf);
 int xtun_route_path(const struct xtun_conf *conf, u32 mark,
 		    const union nf_inet_addr *peer, struct xtun_path *path);
@@ -92,21 +93,13 @@ static inline bool xtun_dst_locked(const struct dst_entry *dst)
 }
 
 /* outer.c */
-void xtun_outer_ident(struct xtun_cx *cx);
-__be16 xtun_outer_df(const struct xtun_cx *cx);
-bool xtun_outer_filtered(const struct xtun_cx *cx);
-int xtun_outer_send(struct xtun_cx *cx);
-bool xtun_outer_for_one(const struct sk_buff *skb, u8 family);
+u16 xtun_outer_unique_id(const struct xtun_cx *cx);
 void xtun_outer_udp_csum(const struct xtun_cx *cx);
 bool xtun_outer_udp_csum_ok(struct sk_buff *skb, u8 family);
 void xtun_outer_icmp_csum(const struct xtun_cx *cx);
 bool xtun_outer_icmp_csum_ok(struct sk_buff *skb, u8 family);
-bool xtun_outer_allowed_in(struct sk_buff *skb, u8 family);
-void xtun_outer_delivered(const struct sk_buff *skb, u8 family);
 bool xtun_outer_quote(struct sk_buff *skb, u8 family,
 		      struct xtun_match *match, struct xtun_quote *quote);
-void xtun_outer_addrs(const struct sk_buff *skb, struct xtun_match *match);
-u8 xtun_outer_tos_in(const struct sk_buff *skb, u8 family);
 
 /**
  * xtun_outer_port() - the port of a VRF that a received packet came through

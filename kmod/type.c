@@ -57,34 +57,3 @@ __be16 xtun_type_of_ipproto(u8 ipproto)
 	}
 	return 0;
 }
-
-/**
- * xtun_type_to_ipproto() - which IP protocol an inner packet is
- * @type: its ethertype, one that the tunnel carries
- *
- * Context: any.
- * Return: the protocol number, for what has one.
- */
-u8 xtun_type_to_ipproto(__be16 type)
-{
-	switch (type) {
-	case htons(ETH_P_IP):
-		return IPPROTO_IPIP;
-	case htons(ETH_P_MPLS_UC):
-		return IPPROTO_MPLS;
-	default:
-		return IPPROTO_IPV6;
-	}
-}
-
-/**
- * xtun_ipproto() - protocol number in the outer header of a packet
- * @cx: the packet
- *
- * Context: any.
- * Return: that of the encapsulation, or of the inner packet itself.
- */
-u8 xtun_ipproto(const struct xtun_cx *cx)
-{
-	return cx->conf->ipproto ?: xtun_type_to_ipproto(cx->skb->protocol);
-}

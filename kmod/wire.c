@@ -159,30 +159,3 @@ int xtun_wire_parse_conf(const struct xtun_conf *conf,
 	h->len += skip;
 	return reason;
 }
-
-/**
- * xtun_wire_possible() - may an IP packet be the outer packet of a tunnel?
- * @net: underlay
- * @skb: the packet
- * @family: AF_INET or AF_INET6, of it
- * @ipproto: its protocol number
- * @offset: bytes from the data of @skb to what is behind its IP header
- *
- * Context: RCU.
- * Return: false when it certainly is not.
- */
-bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
-			u8 family, u8 ipproto, unsigned int offset)
-{
-	struct xtun_udp_wires wires;
-	const struct udphdr *uh;
-	struct udphdr buf;
-
-	if (ipproto != IPPROTO_UDP)
-		return xtun_wire_by_ipproto(ipproto);
-	if (!xtun_udp_any(net, family))
-		return false;
-	uh = skb_header_pointer(skb, offset, sizeof(buf), &buf);
-	return uh && xtun_udp_possible(net, family, uh) &&
-	       xtun_udp_wires(net, family, uh, &wires);
-}

@@ -7,6 +7,7 @@
 #define _XTUN_WIRE_H
 
 #include <linux/if_ether.h>
+#include <linux/in.h>
 #include <linux/skbuff.h>
 
 #include "conf.h"
@@ -311,7 +312,21 @@ int xtun_encap_register(const struct xtun_encap_ops *ops);
 const struct xtun_encap_ops *xtun_encap_find(unsigned int id);
 const char *xtun_words_find(const struct xtun_words *words, unsigned int attr);
 const char *xtun_encap_word(unsigned int attr);
-const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto);
+
+/* By protocol number of the outer header, but for UDP. */
+extern const struct xtun_wire *xtun_wires[IPPROTO_RAW + 1];
+
+/**
+ * xtun_wire_by_ipproto() - find what an IP protocol carries
+ * @ipproto: protocol number of the outer header
+ *
+ * Context: any.
+ * Return: the form of the header that follows, or NULL.
+ */
+static inline const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto)
+{
+	return xtun_wires[ipproto];
+}
 
 /* wire.c */
 const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
@@ -325,8 +340,6 @@ int xtun_wire_parse_conf(const struct xtun_conf *conf,
 			 struct sk_buff *skb, unsigned int offset,
 			 unsigned int len, bool sent,
 			 struct xtun_hdr *h);
-bool xtun_wire_possible(const struct net *net, const struct sk_buff *skb,
-			u8 family, u8 ipproto, unsigned int offset);
 
 /* transport/ */
 void xtun_echo_init(struct xtun_dev *tun);

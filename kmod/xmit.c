@@ -18,9 +18,13 @@
 #include "mark.h"
 #include "conf.h"
 #include "device.h"
+#include "flow.h"
 #include "net.h"
+#include "outer.h"
 #include "packet.h"
+#include "port.h"
 #include "route.h"
+#include "route_out.h"
 #include "wire.h"
 
 /* Ethernet header with tags, IPv4 header with options or IPv6 header with some
@@ -52,7 +56,7 @@ struct xtun_stack {
 
 static DEFINE_PER_CPU(struct xtun_stack, xtun_stack);
 
-static int xtun_tx_one(struct xtun_cx *cx);
+static noinline int xtun_tx_piece(struct xtun_cx *cx);
 
 /* Where the inner IP header of a frame is; leaves proto 0 when it has none. */
 static bool xtun_frame_l3(struct sk_buff *skb, struct xtun_cx *cx)
@@ -218,7 +222,7 @@ static bool xtun_tx_gateway(struct xtun_cx *cx)
 				  family, &cx->daddr);
 }
 
-static int xtun_tx_peer(struct xtun_cx *cx)
+static __always_inline int xtun_tx_peer(struct xtun_cx *cx)
 {
 	const struct xtun_transport *transport = cx->conf->ops->wire->transport;
 	bool found;
@@ -236,7 +240,7 @@ static int xtun_tx_peer(struct xtun_cx *cx)
 						  XTUN_CLASS_HOST);
 }
 
-static int xtun_tx_route(struct xtun_cx *cx)
+static __always_inline int xtun_tx_route(struct xtun_cx *cx)
 {
 	enum xtun_drop_reason reason = xtun_route_out(cx);
 
@@ -312,7 +316,7 @@ static int xtun_tx_list(struct xtun_cx *cx, struct sk_buff *list, bool same_flow
 			if (xtun_tx_route(&one))
 				continue;
 		}
-		xtun_tx_one(&one);
+		xtun_tx_piece(&one);
 	}
 	return -EINPROGRESS;
 }
@@ -457,7 +461,7 @@ static int xtun_tx_too_big_v6(struct xtun_cx *cx, unsigned int limit)
 	return xtun_drop_too_big(cx, limit - cx->l3_off);
 }
 
-static int xtun_tx_fit(struct xtun_cx *cx)
+static __always_inline int xtun_tx_fit(struct xtun_cx *cx)
 {
 	unsigned int headers = xtun_tx_headers(cx);
 	unsigned int limit = cx->mtu > headers ? cx->mtu - headers : 0;
@@ -478,7 +482,7 @@ static int xtun_tx_fit(struct xtun_cx *cx)
 	return xtun_drop(cx->tun, cx->skb, XTUN_TX_TOO_BIG);
 }
 
-static int xtun_tx_push(struct xtun_cx *cx)
+static __always_inline int xtun_tx_push(struct xtun_cx *cx)
 {
 	const struct xtun_conf *conf = cx->conf;
 	const struct xtun_transport *transport = conf->ops->wire->transport;
@@ -497,7 +501,8 @@ static int xtun_tx_push(struct xtun_cx *cx)
 
 	hdr = skb_push(skb, conf->encap_len);
 	skb_reset_transport_header(skb);
-	memcpy(hdr, conf->encap_hdr, conf->encap_len);
+	if (conf->encap_len)
+		memcpy(hdr, conf->encap_hdr, conf->encap_len);
 	if (conf->ops->push)
 		conf->ops->push(cx, hdr + transport->len);
 	if (transport->push)
@@ -506,13 +511,14 @@ static int xtun_tx_push(struct xtun_cx *cx)
 }
 
 /* By what an error about the outer packet is proven, and found again. */
-static void xtun_tx_identify(struct xtun_cx *cx)
+static __always_inline void xtun_tx_identify(struct xtun_cx *cx)
 {
 	struct xtun_dev *tun = cx->tun;
 
 	cx->tag = xtun_flow_tag(cx);
 	cx->ipproto = xtun_ipproto(cx);
 	xtun_outer_ident(cx);
+	cx->hooked = xtun_output_hooked(tun->net, cx->conf->p.family, cx->skb);
 	if (unlikely(!cx->routed && cx->ident))
 		cx->ident |= XTUN_IDENT_STRAY;
 	if (unlikely(__this_cpu_read(tun->pcpu->cached) != (u32)jiffies ||
@@ -520,7 +526,7 @@ static void xtun_tx_identify(struct xtun_cx *cx)
 		xtun_sent_cache_add(cx);
 }
 
-static int xtun_tx_send(struct xtun_cx *cx)
+static __always_inline int xtun_tx_send(struct xtun_cx *cx)
 {
 	struct xtun_pcpu __percpu *pcpu = cx->tun->pcpu;
 	int err;
@@ -569,7 +575,7 @@ static noinline int xtun_tx_send_kept(struct xtun_cx *cx)
 }
 
 /* The steps that every packet goes through, segments and fragments too. */
-static int xtun_tx_one(struct xtun_cx *cx)
+static __always_inline int xtun_tx_one(struct xtun_cx *cx)
 {
 	unsigned int len;
 	int err;
@@ -582,11 +588,18 @@ static int xtun_tx_one(struct xtun_cx *cx)
 
 	len = cx->skb->len;
 	xtun_tx_identify(cx);
-	err = unlikely(xtun_outer_filtered(cx)) ? xtun_tx_send_kept(cx) :
-						  xtun_tx_send(cx);
+	/* Of one that was not routed here nobody is told. */
+	err = unlikely(cx->hooked && cx->routed) ?
+	      xtun_tx_send_kept(cx) : xtun_tx_send(cx);
 	if (!err)
 		dev_sw_netstats_tx_add(cx->tun->dev, 1, len);
 	return err;
+}
+
+/* What has become of one packet that is cut. */
+static noinline int xtun_tx_piece(struct xtun_cx *cx)
+{
+	return xtun_tx_one(cx);
 }
 
 /* An error about an earlier packet to the peer may still hold; try nevertheless. */
@@ -716,5 +729,6 @@ void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf)
 	if (xtun_tx_peer(&cx) || xtun_tx_route(&cx))
 		return;
 	xtun_outer_ident(&cx);
+	cx.hooked = xtun_output_hooked(tun->net, conf->p.family, cx.skb);
 	xtun_tx_send(&cx);
 }

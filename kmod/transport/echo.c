@@ -11,6 +11,7 @@
 
 #include "../conf.h"
 #include "../device.h"
+#include "../outer.h"
 #include "../packet.h"
 #include "../route.h"
 #include "../wire.h"

@@ -9,7 +9,7 @@
 #include <net/addrconf.h>
 #include <net/ipv6.h>
 
-#include "../route.h"
+#include "../outer.h"
 #include "../wire.h"
 
 /* RFC 8200 section 4.2: who does not know such an option does not pass over it. */

@@ -20,6 +20,7 @@
 #include "../conf.h"
 #include "../device.h"
 #include "../net.h"
+#include "../outer.h"
 #include "../packet.h"
 #include "../route.h"
 #include "../wire.h"

@@ -14,6 +14,7 @@
 #include "../conf.h"
 #include "../device.h"
 #include "../net.h"
+#include "../outer.h"
 #include "../packet.h"
 #include "../port.h"
 #include "../route.h"

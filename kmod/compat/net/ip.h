@@ -8,6 +8,28 @@
 #define _XTUN_COMPAT_NET_IP_H
 
 #include_next <net/ip.h>
+#include <net/ipv6.h>
+
+/*
+ * What IP's output counts of a packet that this host sends. Requests and transmissions
+ * are counted apart where there are both; before that, and of IPv6, ip6_local_out()
+ * counted nothing.
+ */
+static inline void xtun_count_out4(struct net *net, unsigned int len)
+{
+#ifdef XTUN_HAVE_OUTREQUESTS
+	IP_INC_STATS(net, IPSTATS_MIB_OUTREQUESTS);
+#endif
+	IP_UPD_PO_STATS(net, IPSTATS_MIB_OUT, len);
+}
+
+static inline void xtun_count_out6(struct net *net, struct inet6_dev *idev,
+				   unsigned int len)
+{
+#ifdef XTUN_HAVE_OUTREQUESTS
+	IP6_UPD_PO_STATS(net, idev, IPSTATS_MIB_OUT, len);
+#endif
+}
 
 #ifdef XTUN_HAVE_ICMP_GLOBAL
 static inline bool xtun_icmp_global_allow(struct net *net)

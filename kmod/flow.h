@@ -1,9 +1,12 @@
-// SPDX-License-Identifier: GPL-2.0
+/* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A number for the flow of an inner packet, which off-path senders cannot know.
  * Outer packets carry it, and so does an ICMP error about them: who quotes it
  * has seen the packet.
  */
+#ifndef _XTUN_FLOW_H
+#define _XTUN_FLOW_H
+
 #include <linux/if_ether.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -28,7 +31,7 @@ struct xtun_flow6 {
 	u32 transport;
 } __aligned(HSIPHASH_ALIGNMENT);
 
-static bool xtun_is_echo(u8 ipproto, u8 type)
+static inline bool xtun_is_echo(u8 ipproto, u8 type)
 {
 	if (ipproto == IPPROTO_ICMP)
 		return type == ICMP_ECHO || type == ICMP_ECHOREPLY;
@@ -36,7 +39,7 @@ static bool xtun_is_echo(u8 ipproto, u8 type)
 }
 
 /* What tells flows between two hosts apart, and the number of an echo. */
-static u32 xtun_flow_transport(const struct sk_buff *skb, unsigned int offset,
+static inline u32 xtun_flow_transport(const struct sk_buff *skb, unsigned int offset,
 			       u8 ipproto, u16 *seq)
 {
 	u8 buf[8];
@@ -59,7 +62,7 @@ static u32 xtun_flow_transport(const struct sk_buff *skb, unsigned int offset,
 	}
 }
 
-static u32 xtun_flow_hash4(const struct xtun_cx *cx, u16 *seq)
+static inline u32 xtun_flow_hash4(const struct xtun_cx *cx, u16 *seq)
 {
 	const struct iphdr *iph = ip_hdr(cx->skb);
 	u32 transport = 0;
@@ -71,7 +74,7 @@ static u32 xtun_flow_hash4(const struct xtun_cx *cx, u16 *seq)
 			     iph->protocol, transport, &cx->tun->secret);
 }
 
-static u32 xtun_flow_hash6(const struct xtun_cx *cx, u16 *seq)
+static inline u32 xtun_flow_hash6(const struct xtun_cx *cx, u16 *seq)
 {
 	const struct ipv6hdr *ip6h = ipv6_hdr(cx->skb);
 	struct xtun_flow6 flow;
@@ -85,7 +88,7 @@ static u32 xtun_flow_hash6(const struct xtun_cx *cx, u16 *seq)
 }
 
 /* Neither IP nor a frame: its type and its beginning, which may be a label. */
-static u32 xtun_flow_hash_other(const struct xtun_cx *cx)
+static inline u32 xtun_flow_hash_other(const struct xtun_cx *cx)
 {
 	const struct sk_buff *skb = cx->skb;
 	u32 buf;
@@ -96,7 +99,7 @@ static u32 xtun_flow_hash_other(const struct xtun_cx *cx)
 			     first ? get_unaligned(first) : 0, &cx->tun->secret);
 }
 
-static u32 xtun_flow_hash(const struct xtun_cx *cx, u16 *seq)
+static inline u32 xtun_flow_hash(const struct xtun_cx *cx, u16 *seq)
 {
 	if (cx->proto == htons(ETH_P_IP))
 		return xtun_flow_hash4(cx, seq);
@@ -124,7 +127,7 @@ static u32 xtun_flow_hash(const struct xtun_cx *cx, u16 *seq)
  * Context: RCU.
  * Return: the tag.
  */
-struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx)
+static __always_inline struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx)
 {
 	u16 seq = 0;
 	u32 hash = xtun_flow_hash(cx, &seq);
@@ -133,3 +136,5 @@ struct xtun_tag xtun_flow_tag(const struct xtun_cx *cx)
 		hash ^= XTUN_FLOW_STRAY;
 	return (struct xtun_tag){ .flow = hash, .id = hash + seq };
 }
+
+#endif /* _XTUN_FLOW_H */
