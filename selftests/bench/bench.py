@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """Counts what tunnels cost, in a virtual machine that counts instructions.
 
-usage: bench.py [--quick] [--rows NAME,...] [--what NAME,...]
+usage: bench.py [--quick] [--rows NAME,...] [--profile]
 
 Prints one JSON object on standard output, and how far it is on standard error:
 
-    {"kernel": ..., "figures": {NAME OF A FIGURE: [VALUE, SPREAD]}}
+    {"kernel": ..., "figures": {NAME OF A FIGURE: [VALUE, SPREAD]},
+     "dumps": [[NAME OF A FIGURE, PACKETS]], "symbols": [[ADDRESS, FUNCTION]]}
 
 A value is instructions for a packet (the median of batches of 64) unless its name says
 otherwise; the spread is the distance between the 10th and the 90th percentile, divided
-by the median.  report.py makes tables of it.
+by the median.  report.py makes tables of it.  Dumps are those that profile.c has written,
+in their order; symbols are there with --profile.
 
     i1 (r1) t0 --- u1 ....... u2 --- t0 (r2) i2
 
@@ -164,16 +166,23 @@ def figure(values):
     return [middle, (values[-1 - tenth] - values[tenth]) / middle if middle else 0]
 
 
-def measure(card, out, batches=BATCHES, warm=WARM):
+# Names of figures, and packets, of each dump of profile.c.
+DUMPS = []
+
+
+def measure(name, card, out, batches=BATCHES, warm=WARM):
     """What it costs to have a packet come into one card until it leaves the other."""
     card.run(warm)
     out.sent()
+    card.write("mark", "reset")
     seen = card.run(batches)
+    card.write("mark", "dump")
+    DUMPS.append([name, batches * BATCH])
     count = out.sent()
     if count != batches * BATCH:
         raise Lost(f"{batches * BATCH} packets went into {card.dev}, "
                    f"{count} came out of {out.dev}")
-    return seen
+    return {name: figure(seen)}
 
 
 # ---- routers ----
@@ -280,21 +289,23 @@ def routers(row, whose):
 
 # ---- figures ----
 
-def ways(row, whose):
+def ways(row, whose, label):
     """Way out, way in, end to end."""
+    figures = {}
     total = (WARM + BATCHES) * BATCH
     with routers(row, whose) as both:
         both.i1.write("packet", both.packet(row.inner))
         # The warm batches of the first pass are too much by so many.
         both.i1.run(1)
         both.u1.write("record", str(total))
-        yield "way out", measure(both.i1, both.u1)
+        figures |= measure(f"{label}: way out", both.i1, both.u1)
         both.u2.write("from", "u1")
-        yield "way in", measure(both.u2, both.i2)
+        figures |= measure(f"{label}: way in", both.u2, both.i2)
     with routers(row, whose) as both:
         both.i1.write("packet", both.packet(row.inner))
         both.u1.write("peer", "u2")
-        yield "end to end", measure(both.i1, both.i2)
+        figures |= measure(f"{label}: end to end", both.i1, both.i2)
+    return figures
 
 
 # ---- TCP in bulk ----
@@ -357,14 +368,15 @@ SADDR_AT, PORTS_AT = 14 + 12, 14 + 20
 MANY = ipaddress.ip_address("198.18.0.1")
 
 
-def flows(row, whose, count):
+def flows(row, whose, label, count):
     """Way out, each packet of another flow than the one before."""
     with routers(row, whose) as both:
         both.i1.write("packet", both.packet(row.inner))
         both.i1.write("vary", f"{PORTS_AT} 4 {count}")
         # Once through all of them, and once more.
         batches = -(-count // BATCH)
-        return measure(both.i1, both.u1, batches, batches)
+        return measure(f"{label}: way out, {count} flows", both.i1, both.u1,
+                       batches, batches)
 
 
 class Many:
@@ -398,7 +410,7 @@ class Many:
         self.ns.ip("link del group 7")
         return (time.monotonic_ns() - start) / self.count
 
-    def way_in(self, row, spread):
+    def way_in(self, row, label, spread):
         """Packets for the last of them, or for all in turn."""
         inner = pkt.udp("v4", NEAR["v4"][1], FAR["v4"][1], bytes(18))
         inside = inner if row.name == "4in4" else pkt.gre("v4", inner)
@@ -410,7 +422,9 @@ class Many:
         if spread:
             self.u2.write("vary", f"{SADDR_AT} 4 {self.count}")
             batches = max(batches, -(-self.count // BATCH))
-        return measure(self.u2, self.i2, batches, batches)
+        way = "spread over" if spread else "one of"
+        return measure(f"{label}: way in, {way} {self.count}", self.u2, self.i2,
+                       batches, batches)
 
 
 def free_memory():
@@ -419,18 +433,19 @@ def free_memory():
         return int(re.search(r"^MemFree:\s+(\d+)", file.read(), re.M)[1]) << 10
 
 
-def many(row, whose, count):
+def many(row, whose, label, count):
     """Figures of so many tunnels in one netns."""
+    figures = {}
     with ktap.scope():
         seen = Many(row, whose, count)
-        for way in ("one of", "spread over"):
-            yield f"way in, {way} {count}", figure(seen.way_in(row, way == "spread over"))
-        yield f"create, of {count}", [seen.create, 0]
-        yield f"up, of {count}", [seen.up, 0]
-        yield f"bytes, of {count}", [seen.memory, 0]
-        yield f"delete, of {count}", [seen.delete(), 0]
+        for spread in (False, True):
+            figures |= seen.way_in(row, label, spread)
+        for name, value in (("create", seen.create), ("up", seen.up), ("bytes", seen.memory),
+                            ("delete", seen.delete())):
+            figures[f"{label}: {name}, of {count}"] = [value, 0]
         seen.ns.delete()
         ktap.wait_for(lambda: not os.listdir(DEBUGFS), "the end of the cards")
+    return figures
 
 
 def growth(quick):
@@ -438,12 +453,11 @@ def growth(quick):
     figures = {}
     rows = [BY_NAME[name] for name in GROWING]
     for row, whose in itertools.product(rows, ("in-tree", "xtun")):
+        label = f"{row.name}, {whose}"
         for count in FLOWS[:1] if quick else FLOWS:
-            figures[f"{row.name}, {whose}: way out, {count} flows"] = figure(
-                flows(row, whose, count))
+            figures |= flows(row, whose, label, count)
         for count in TUNNELS[:3] if quick else TUNNELS:
-            for name, value in many(row, whose, count):
-                figures[f"{row.name}, {whose}: {name}"] = value
+            figures |= many(row, whose, label, count)
             say(f"{row.name} {whose}, {count} tunnels")
     return figures
 
@@ -455,16 +469,13 @@ def say(text):
 def table(rows):
     """Every row's figures, with those of the same path without a tunnel."""
     figures = {}
-    floors = sorted({(row.inner, row.outer) for row in rows})
-    for inner, outer in floors:
+    for inner in sorted({row.inner for row in rows}):
         row = Row("", inner, inner, "ip", None, None)
-        for way, values in ways(row, "none"):
-            figures[f"none {inner}: {way}"] = figure(values)
+        figures |= ways(row, "none", f"none {inner}")
     for row, whose in itertools.product(rows, ("in-tree", "xtun")):
         figures[f"{row.name}: inner"] = row.inner
         try:
-            for way, values in ways(row, whose):
-                figures[f"{row.name}, {whose}: {way}"] = figure(values)
+            figures |= ways(row, whose, f"{row.name}, {whose}")
         except (Lost, ktap.Failed) as error:
             say(f"{row.name}, {whose}: {error}")
             figures[f"{row.name}, {whose}: error"] = str(error)
@@ -472,10 +483,22 @@ def table(rows):
     return figures
 
 
+def symbols():
+    """Functions of the kernel and its modules, by address."""
+    seen = []
+    with open("/proc/kallsyms") as file:
+        for line in file:
+            address, kind, name = line.split()[:3]
+            if kind in "tTwW":
+                seen.append([int(address, 16), name])
+    return sorted(seen)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rows", help="only these, with a comma between two")
+    parser.add_argument("--profile", action="store_true")
     words = parser.parse_args()
     rows = [BY_NAME[name] for name in words.rows.split(",")] if words.rows else ROWS
     net.need_modules("fou")
@@ -487,14 +510,15 @@ def main():
     figures = {}
     if not words.rows:
         # What xtun costs who has no tunnel of it.
-        for way, values in ways(BY_NAME["4in4"], "in-tree"):
-            figures[f"4in4, in-tree without xtun loaded: {way}"] = figure(values)
+        figures |= ways(BY_NAME["4in4"], "in-tree", "4in4, in-tree without xtun loaded")
     net.load_module()
-    figures.update(table(rows))
-    figures.update(transfers(rows))
-    if not words.rows:
-        figures.update(growth(words.quick))
-    json.dump({"kernel": os.uname().release, "figures": figures}, sys.stdout, indent=1)
+    figures |= table(rows)
+    if not words.profile:
+        figures |= transfers(rows)
+        if not words.rows:
+            figures |= growth(words.quick)
+    json.dump({"kernel": os.uname().release, "figures": figures, "dumps": DUMPS,
+               "symbols": symbols() if words.profile else []}, sys.stdout, indent=1)
     print()
 
 

@@ -16,6 +16,8 @@
 #	-b		beside other machines; without it, it waits until they have ended
 #			and prepares what it needs
 #	--icount	count instructions: one processor, the same from run to run
+#	--plugin SPEC	a plug-in of qemu and its words, as qemu has them; the kernel keeps
+#			the locks of its instructions on one processor, too
 #	-c		the rest of the line is the command, given as it is
 #	--shell		a shell on this terminal; leave it with exit or ctrl-d
 # XTUN_ACCEL, as "tcg max" or "kvm host", overrides the choice of qemu's
@@ -37,6 +39,7 @@ LIMIT=
 PROCESSORS=2
 MODE=
 ICOUNT=
+PLUGIN=
 INPUT=
 BESIDE=
 TCG="tcg,thread=multi max"
@@ -65,6 +68,7 @@ parse_options()
 		-i)		[ $# -ge 2 ] || usage; INPUT=$2; shift ;;
 		-b)		BESIDE=1 ;;
 		--icount)	ICOUNT=1 ;;
+		--plugin)	[ $# -ge 2 ] || usage; PLUGIN=$2; shift ;;
 		--shell)	MODE=shell ;;
 		-c)		MODE='command'; shift; break ;;
 		*)		usage ;;
@@ -179,6 +183,7 @@ start_qemu()
 	local -a args
 
 	# Unpacked it boots a second sooner: the guest need not unpack it.
+	[ -z "$PLUGIN" ] || append+=" noreplace-smp"
 	kernel=$(kernel_dir "$K")/vmlinux
 	[ -e "$kernel" ] || kernel=$(kernel_dir "$K")/vmlinuz
 	# shellcheck disable=SC2054 # the commas are qemu's
@@ -197,6 +202,7 @@ start_qemu()
 	else
 		args+=(-smp "$PROCESSORS")
 	fi
+	[ -z "$PLUGIN" ] || args+=(-plugin "$PLUGIN")
 	if [ "$MODE" = shell ]; then
 		# shellcheck disable=SC2054
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty)
