@@ -24,6 +24,7 @@
 #include "packet.h"
 #include "route.h"
 #include "wire.h"
+#include "wire_read.h"
 
 /* PATH-TRUTH's table, from the side of the error; the other is in icmp_send.c. */
 static const u8 xtun_unreach_v4[NR_ICMP_UNREACH + 1] = {

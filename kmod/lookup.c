@@ -11,11 +11,12 @@
  * be read, and by these and the key that they send, for packets that come back.
  * Those may have been sent to another port than packets arrive at.
  */
-#include <linux/jhash.h>
+#include <linux/random.h>
 #include <linux/rhashtable.h>
 
 #include "conf.h"
 #include "device.h"
+#include "lookup.h"
 #include "net.h"
 #include "route.h"
 #include "wire.h"
@@ -23,59 +24,15 @@
 /* Of all that is kept of a netns; main.c registers it. */
 unsigned int xtun_net_id __read_mostly;
 
-/* Bits of a shape. A lower number is more specific. */
-#define XTUN_ANY_LOWER		BIT(0)
-#define XTUN_ANY_LOCAL		BIT(1)
-#define XTUN_ANY_REMOTE		BIT(2)
-#define XTUN_SHAPES		8
-
 /* Tunnels of the same ends, and with the same key if there is one, that are asked. */
 #define XTUN_ENDS_BOUND		64
 
+struct rhashtable xtun_matches;
+u64 xtun_match_words[XTUN_MATCH_WORDS + 2] __ro_after_init;
+
 static const union nf_inet_addr xtun_any;
 
-static struct rhashtable xtun_matches;
 static struct rhltable xtun_ends;
-
-/* All of a match counts, and of addresses what their family has. */
-static u32 xtun_match_hash(const void *data, u32 len, u32 seed)
-{
-	const struct xtun_match *match = data;
-	u32 form = match->wire | match->family << 8 | match->payload << 16 |
-		   (u32)match->keying << 24;
-	u32 hash;
-
-	if (match->family == AF_INET)
-		hash = jhash_3words((__force u32)match->local.ip,
-				    (__force u32)match->remote.ip, match->key, seed);
-	else
-		hash = jhash_1word(match->key, jhash2((const u32 *)&match->local,
-						      2 * sizeof(match->local) /
-						      sizeof(u32), seed));
-	return jhash_3words(match->lower, form, (__force u16)match->port,
-			    hash ^ net_hash_mix(match->net));
-}
-
-/* The structure has no padding, so it can be compared word by word. */
-static bool xtun_match_equal(const struct xtun_match *a, const struct xtun_match *b)
-{
-	const unsigned long *x = (const unsigned long *)a;
-	const unsigned long *y = (const unsigned long *)b;
-	unsigned long differs = 0;
-	int i;
-
-	BUILD_BUG_ON(sizeof(*a) % sizeof(*x));
-	for (i = 0; i < sizeof(*a) / sizeof(*x); i++)
-		differs |= x[i] ^ y[i];
-	return !differs;
-}
-
-static int xtun_conf_differs(struct rhashtable_compare_arg *arg, const void *obj)
-{
-	const struct xtun_conf *conf = obj;
-
-	return !xtun_match_equal(arg->key, &conf->match);
-}
 
 static int xtun_ends_differ(struct rhashtable_compare_arg *arg, const void *obj)
 {
@@ -83,15 +40,6 @@ static int xtun_ends_differ(struct rhashtable_compare_arg *arg, const void *obj)
 
 	return !xtun_match_equal(arg->key, &ends->match);
 }
-
-static const struct rhashtable_params xtun_match_params = {
-	.key_len = sizeof(struct xtun_match),
-	.key_offset = offsetof(struct xtun_conf, match),
-	.head_offset = offsetof(struct xtun_conf, node),
-	.hashfn = xtun_match_hash,
-	.obj_cmpfn = xtun_conf_differs,
-	.automatic_shrinking = true,
-};
 
 static const struct rhashtable_params xtun_ends_params = {
 	.key_len = sizeof(struct xtun_match),
@@ -336,15 +284,6 @@ struct xtun_conf *xtun_lookup_same(const struct xtun_conf *conf)
 	return other && other->tun != conf->tun ? other : NULL;
 }
 
-static struct xtun_conf *xtun_lookup_one(const struct xtun_match *match)
-{
-	struct xtun_conf *conf;
-
-	conf = rhashtable_lookup(&xtun_matches, match, xtun_match_params);
-	/* A device that is down leaves packets to others, as ipip does. */
-	return conf && conf->tun->dev->flags & IFF_UP ? conf : NULL;
-}
-
 /* A packet from a port of a VRF came by two devices: the VRF and the port. */
 static struct xtun_conf *xtun_lookup_lowers(struct xtun_match *match,
 					    const struct sk_buff *skb)
@@ -361,9 +300,18 @@ static struct xtun_conf *xtun_lookup_lowers(struct xtun_match *match,
 	return conf;
 }
 
-static struct xtun_conf *xtun_lookup_shapes(const struct xtun_match *match,
-					    unsigned long shapes,
-					    const struct sk_buff *skb)
+/**
+ * xtun_lookup_shapes() - find the tunnel of a received packet in some shapes
+ * @match: complete but for the device that it came from
+ * @shapes: a bit each
+ * @skb: the packet, for that device
+ *
+ * Context: RCU.
+ * Return: the configuration of a device that is up, or NULL.
+ */
+struct xtun_conf *xtun_lookup_shapes(const struct xtun_match *match,
+				     unsigned long shapes,
+				     const struct sk_buff *skb)
 {
 	struct xtun_match m = *match;
 	struct xtun_conf *conf;
@@ -385,10 +333,10 @@ static struct xtun_conf *xtun_lookup_shapes(const struct xtun_match *match,
 }
 
 /**
- * xtun_lookup() - find the tunnel of a received packet
- * @match: net, addresses, wire and family filled in; the rest is scratch
- * @h: its encapsulation header
- * @skb: the packet, for the device that it came from
+ * xtun_lookup() - xtun_lookup_hot() for all ways but the one of most packets
+ * @match: as there
+ * @h: as there
+ * @skb: as there
  *
  * Context: RCU.
  * Return: the configuration of a device that is up, or NULL.
@@ -397,23 +345,7 @@ struct xtun_conf *xtun_lookup(struct xtun_match *match,
 			      const struct xtun_hdr *h,
 			      const struct sk_buff *skb)
 {
-	const struct xtun_net *xn = xtun_net(match->net);
-	struct xtun_conf *conf;
-	int i;
-
-	match->payload = h->payload;
-	for (i = 0; i < h->n_ids; i++) {
-		u8 shapes = READ_ONCE(xn->shapes[h->ids[i].keying]);
-
-		if (!shapes)
-			continue;
-		match->keying = h->ids[i].keying;
-		match->key = h->ids[i].key;
-		conf = xtun_lookup_shapes(match, shapes, skb);
-		if (conf)
-			return conf;
-	}
-	return NULL;
+	return xtun_lookup_hot(match, h, skb);
 }
 
 /* The last is for tunnels without ends, which are told by their key alone. */
@@ -633,6 +565,7 @@ int xtun_lookup_init(void)
 {
 	int err;
 
+	get_random_bytes(xtun_match_words, sizeof(xtun_match_words));
 	err = rhashtable_init(&xtun_matches, &xtun_match_params);
 	if (err)
 		return err;

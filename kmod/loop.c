@@ -12,10 +12,12 @@
 
 #include "conf.h"
 #include "device.h"
+#include "loop.h"
 #include "packet.h"
 #include "port.h"
 #include "route.h"
 #include "wire.h"
+#include "wire_read.h"
 
 /* Tunnels in tunnels that are looked into. */
 #define XTUN_LOOP_LEVELS	8
@@ -105,44 +107,6 @@ bool xtun_came_back(const struct xtun_cx *cx)
 	return own;
 }
 
-/* May what an IP header is followed by be for a tunnel at all? */
-static bool xtun_nested_possible(const struct net *net,
-				 const struct sk_buff *skb, unsigned int at,
-				 __be16 proto)
-{
-	u8 family = proto == htons(ETH_P_IP) ? AF_INET : AF_INET6, ipproto;
-	const struct ipv6hdr *ip6h;
-	const struct iphdr *iph;
-	const struct udphdr *uh;
-	union {
-		struct iphdr iph;
-		struct ipv6hdr ip6h;
-		struct udphdr uh;
-	} buf;
-
-	if (family == AF_INET) {
-		iph = skb_header_pointer(skb, at, sizeof(*iph), &buf.iph);
-		if (!iph)
-			return false;
-		ipproto = iph->protocol;
-		at += iph->ihl * 4;
-	} else {
-		ip6h = skb_header_pointer(skb, at, sizeof(*ip6h), &buf.ip6h);
-		if (!ip6h)
-			return false;
-		ipproto = ip6h->nexthdr;
-		at += sizeof(*ip6h);
-		if (ipv6_ext_hdr(ipproto))
-			return true;
-	}
-	if (ipproto != IPPROTO_UDP)
-		return xtun_wire_by_ipproto(ipproto);
-	if (!xtun_udp_any(net, family))
-		return false;
-	uh = skb_header_pointer(skb, at, sizeof(*uh), &buf.uh);
-	return uh && xtun_udp_wire(net, family, uh->dest);
-}
-
 /*
  * The tunnel that the IP packet at the data is for, if it is for one; leaves in
  * @at where what it carries begins, and in @proto what that is.
@@ -181,19 +145,17 @@ static const struct xtun_conf *xtun_nested_in(struct net *net,
 }
 
 /**
- * xtun_too_deep() - would a received packet come out of too many tunnels?
+ * xtun_too_deep_slow() - would a received packet come out of too many tunnels?
  * @skb: the packet, which has come out of one; pulled, else untouched
  * @tun: that one
- * @at: bytes from its data to an IP header, if @proto is IP
+ * @at: bytes from its data to an IP header
  * @proto: ethertype of what is there
- *
- * Each of them is a way through the whole stack for one packet from the wire.
  *
  * Context: BH disabled, RCU.
  * Return: whether it would.
  */
-bool xtun_too_deep(struct sk_buff *skb, const struct xtun_dev *tun,
-		   unsigned int at, __be16 proto)
+bool xtun_too_deep_slow(struct sk_buff *skb, const struct xtun_dev *tun,
+			unsigned int at, __be16 proto)
 {
 	struct net *net = dev_net(tun->dev);
 	struct net_device *dev = skb->dev;

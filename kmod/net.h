@@ -88,6 +88,23 @@ static inline struct xtun_net *xtun_net(const struct net *net)
 	return net_generic(net, xtun_net_id);
 }
 
+/**
+ * xtun_net_rcu() - xtun_net() for who has RCU already
+ * @net: a netns
+ *
+ * Each packet asks for it, and net_generic() would ask for RCU each time.
+ *
+ * Context: RCU.
+ * Return: what is kept of it.
+ */
+static inline struct xtun_net *xtun_net_rcu(const struct net *net)
+{
+	const struct net_generic *gen;
+
+	gen = rcu_dereference_check(net->gen, rcu_read_lock_bh_held());
+	return gen->ptr[xtun_net_id];
+}
+
 /* sent_cache.c */
 int xtun_sent_cache_get(struct xtun_net *xn);
 void xtun_sent_cache_free(struct xtun_net *xn);

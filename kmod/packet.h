@@ -281,11 +281,6 @@ static inline int xtun_encaplimit_out(struct xtun_cx *cx)
 	return xtun_encaplimit_inherit(cx);
 }
 
-/* loop.c */
-bool xtun_came_back(const struct xtun_cx *cx);
-bool xtun_too_deep(struct sk_buff *skb, const struct xtun_dev *tun,
-		   unsigned int at, __be16 proto);
-
 /* mss.c */
 void xtun_mss_out(const struct xtun_cx *cx, unsigned int limit);
 void xtun_mss_in(struct sk_buff *skb, const struct xtun_conf *conf,

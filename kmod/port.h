@@ -48,7 +48,7 @@ DECLARE_STATIC_KEY_FALSE(xtun_udp_key);
 static inline bool xtun_udp_any(const struct net *net, u8 family)
 {
 	return static_branch_unlikely(&xtun_udp_key) &&
-	       READ_ONCE(xtun_net(net)->n_ports[family == AF_INET6]);
+	       READ_ONCE(xtun_net_rcu(net)->n_ports[family == AF_INET6]);
 }
 
 /**
@@ -80,7 +80,7 @@ static inline struct hlist_head *xtun_port_bucket(struct xtun_net *xn,
 static inline bool xtun_udp_possible(const struct net *net, u8 family,
 				     const struct udphdr *uh)
 {
-	struct xtun_net *xn = xtun_net(net);
+	struct xtun_net *xn = xtun_net_rcu(net);
 	struct xtun_port_id here = { .port = uh->source, .family = family };
 	struct xtun_port_id there = { .port = uh->dest, .family = family };
 
@@ -88,7 +88,26 @@ static inline bool xtun_udp_possible(const struct net *net, u8 family,
 	       !hlist_empty(xtun_port_bucket(xn, here));
 }
 
-struct xtun_port *xtun_port_find(const struct net *net, struct xtun_port_id id);
+/**
+ * xtun_port_find() - find a port that tunnels use
+ * @xn: underlay
+ * @id: the port
+ *
+ * Context: RCU or RTNL.
+ * Return: the port, or NULL.
+ */
+static inline struct xtun_port *xtun_port_find(struct xtun_net *xn,
+					       struct xtun_port_id id)
+{
+	struct hlist_head *bucket = xtun_port_bucket(xn, id);
+	struct xtun_port *p;
+
+	hlist_for_each_entry_rcu(p, bucket, node, lockdep_rtnl_is_held()) {
+		if (p->id.port == id.port && p->id.there == id.there)
+			return p;
+	}
+	return NULL;
+}
 
 /**
  * struct xtun_udp_wires - what a UDP packet may carry by either of its ports
@@ -100,8 +119,27 @@ struct xtun_udp_wires {
 	const struct xtun_wire *there;
 };
 
-const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
-				      __be16 port);
+/**
+ * xtun_udp_wire() - find what the packets of a UDP port carry
+ * @net: underlay
+ * @family: AF_INET or AF_INET6
+ * @port: a port of this host, where tunnels listen
+ *
+ * Context: RCU.
+ * Return: the form of what follows, or NULL.
+ */
+static inline const struct xtun_wire *xtun_udp_wire(const struct net *net, u8 family,
+						    __be16 port)
+{
+	struct xtun_port_id id = { .port = port, .family = family };
+	const struct xtun_port *p;
+
+	if (!static_branch_unlikely(&xtun_udp_key))
+		return NULL;
+	p = xtun_port_find(xtun_net_rcu(net), id);
+	return p ? READ_ONCE(p->wire) : NULL;
+}
+
 bool xtun_udp_wires(const struct net *net, u8 family, const struct udphdr *uh,
 		    struct xtun_udp_wires *wires);
 

@@ -10,14 +10,17 @@
 #include <net/inet_ecn.h>
 #include <net/ip_tunnels.h>
 
+#include "loop.h"
 #include "mark.h"
 #include "conf.h"
 #include "device.h"
+#include "lookup.h"
 #include "net.h"
 #include "outer.h"
 #include "packet.h"
 #include "route.h"
 #include "wire.h"
+#include "wire_read.h"
 
 static bool xtun_has_key(const struct xtun_conf *conf, const struct xtun_hdr *h)
 {
@@ -79,7 +82,7 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 	struct xtun_conf *conf;
 	int err;
 
-	if (list_empty(&xtun_net(net)->tunnels) || skb->len < offset)
+	if (list_empty(&xtun_net_rcu(net)->tunnels) || skb->len < offset)
 		return NULL;
 	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
 	if (!wire || wire->transport->input != input)
@@ -90,7 +93,7 @@ struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
 	*reason = err;
 
 	xtun_outer_addrs(skb, &match);
-	conf = xtun_lookup(&match, h, skb);
+	conf = xtun_lookup_hot(&match, h, skb);
 	if (!conf && *reason && !h->n_ids)
 		conf = xtun_lookup_ends(&match);
 	else if (!conf && !*reason)

@@ -10,63 +10,49 @@
 #include "conf.h"
 #include "port.h"
 #include "wire.h"
-
-/* Parses so many bytes, which the transport's header is not of. */
-static int xtun_wire_try(const struct xtun_wire *wire,
-			 struct sk_buff *skb, unsigned int offset,
-			 unsigned int len, u8 ipproto,
-			 struct xtun_hdr *h)
-{
-	memset(h, 0, sizeof(*h));
-	if (!pskb_may_pull(skb, offset + len))
-		return -ENOMSG;
-	return wire->parse(skb->data + offset, len, ipproto, h);
-}
+#include "wire_read.h"
 
 /**
- * xtun_wire_parse() - read an encapsulation's header
+ * xtun_wire_parse_on() - read on in a header that is longer than was looked at
  * @wire: its form
  * @skb: the packet; pulled, else untouched
- * @offset: bytes from its data to the end of the outer IP header
+ * @offset: bytes from its data to the header
  * @len: how many bytes there are behind that
+ * @part: how many have been looked at
  * @ipproto: protocol number in the outer IP header
- * @h: gets the header, or what could be read of it
+ * @h: what could be read of it; gets the rest
+ *
+ * A header with options tells how long it is, or one of them is.
  *
  * Context: any.
- * Return: 0, an enum xtun_drop_reason, or -ENOMSG for what is no such header.
+ * Return: as xtun_wire_parse().
  */
-int xtun_wire_parse(const struct xtun_wire *wire,
-		    struct sk_buff *skb, unsigned int offset,
-		    unsigned int len, u8 ipproto,
-		    struct xtun_hdr *h)
+int xtun_wire_parse_on(const struct xtun_wire *wire, struct sk_buff *skb,
+		       unsigned int offset, unsigned int len, unsigned int part,
+		       u8 ipproto, struct xtun_hdr *h)
 {
-	unsigned int skip = wire->transport->len, part;
-	int reason;
+	int reason = XTUN_RX_TRUNCATED;
 
-	if (len < skip) {
-		memset(h, 0, sizeof(*h));
-		return XTUN_RX_TRUNCATED;
-	}
-	offset += skip;
-	len -= skip;
-	part = min_t(unsigned int, len, wire->hdr_max);
-	reason = xtun_wire_try(wire, skb, offset, part, ipproto, h);
-	/* A header with options tells how long it is, or one of them is. */
-	while (unlikely(reason == XTUN_RX_TRUNCATED && h->len > part &&
-			h->len <= len)) {
+	while (reason == XTUN_RX_TRUNCATED && h->len > part && h->len <= len) {
 		part = h->len;
 		reason = xtun_wire_try(wire, skb, offset, part, ipproto, h);
 	}
-	h->len += skip;
-	if (h->end)
-		h->end += skip;
 	return reason;
 }
 
-/* Where both ports are those of tunnels, what follows has to tell. */
-static const struct xtun_wire *xtun_wire_of_udp(struct sk_buff *skb,
-						unsigned int offset, bool sent,
-						struct xtun_match *match)
+/**
+ * xtun_wire_of_sent() - find the form of what a UDP packet of this host carries
+ * @skb: the packet; pulled, else untouched
+ * @offset: bytes from its data to the UDP header
+ * @match: has net and family; gets the port
+ *
+ * Where both ports are those of tunnels, what follows has to tell.
+ *
+ * Context: RCU.
+ * Return: the form, or NULL when it is nothing of xtun's.
+ */
+const struct xtun_wire *xtun_wire_of_sent(struct sk_buff *skb, unsigned int offset,
+					  struct xtun_match *match)
 {
 	struct xtun_udp_wires wires;
 	struct xtun_hdr h;
@@ -76,8 +62,6 @@ static const struct xtun_wire *xtun_wire_of_udp(struct sk_buff *skb,
 		return NULL;
 	memcpy(&uh, skb->data + offset, sizeof(uh));
 	match->port = uh.dest;
-	if (!sent)
-		return xtun_udp_wire(match->net, match->family, uh.dest);
 
 	if (!xtun_udp_wires(match->net, match->family, &uh, &wires))
 		return NULL;
@@ -89,40 +73,6 @@ static const struct xtun_wire *xtun_wire_of_udp(struct sk_buff *skb,
 		return wires.there;
 	match->port = uh.source;
 	return wires.here;
-}
-
-/**
- * xtun_wire_find() - find the form of what is behind an outer IP header
- * @skb: the packet; pulled, else untouched
- * @offset: bytes from its data to the end of the outer IP header
- * @ipproto: protocol number in that header
- * @sent: this host has sent it, else it arrives here
- * @match: has net and family; gets wire and port
- *
- * Context: RCU.
- * Return: the form, or NULL when it is nothing of xtun's.
- */
-const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
-				       u8 ipproto, bool sent,
-				       struct xtun_match *match)
-{
-	const struct xtun_wire *wire;
-
-	match->port = 0;
-	if (ipproto == IPPROTO_UDP) {
-		wire = xtun_wire_of_udp(skb, offset, sent, match);
-	} else {
-		wire = xtun_wire_by_ipproto(ipproto);
-		/* Of a protocol that is not ours alone, some packets are. */
-		if (wire && wire->transport->matches &&
-		    (!pskb_may_pull(skb, offset + wire->transport->len) ||
-		     !wire->transport->matches(match->family, ipproto,
-					       skb->data + offset)))
-			return NULL;
-	}
-	if (wire)
-		match->wire = wire->id;
-	return wire;
 }
 
 /**

@@ -329,13 +329,6 @@ static inline const struct xtun_wire *xtun_wire_by_ipproto(u8 ipproto)
 }
 
 /* wire.c */
-const struct xtun_wire *xtun_wire_find(struct sk_buff *skb, unsigned int offset,
-				       u8 ipproto, bool sent,
-				       struct xtun_match *match);
-int xtun_wire_parse(const struct xtun_wire *wire,
-		    struct sk_buff *skb, unsigned int offset,
-		    unsigned int len, u8 ipproto,
-		    struct xtun_hdr *h);
 int xtun_wire_parse_conf(const struct xtun_conf *conf,
 			 struct sk_buff *skb, unsigned int offset,
 			 unsigned int len, bool sent,

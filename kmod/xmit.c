@@ -15,6 +15,7 @@
 #include <net/ip_tunnels.h>
 #include <net/route.h>
 
+#include "loop.h"
 #include "mark.h"
 #include "conf.h"
 #include "device.h"

@@ -24,6 +24,7 @@
 #include "../packet.h"
 #include "../route.h"
 #include "../wire.h"
+#include "../wire_read.h"
 
 /* What the hook needs to know of a packet that arrived. */
 struct xtun_hooked {

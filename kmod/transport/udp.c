@@ -19,6 +19,7 @@
 #include "../port.h"
 #include "../route.h"
 #include "../wire.h"
+#include "../wire_read.h"
 
 /* RFC 6335 section 6: nobody is given these, so nobody filters them. */
 #define XTUN_SPORT_MIN		49152
@@ -367,7 +368,7 @@ static int xtun_port_get(const struct xtun_conf *conf, struct xtun_port_id id,
 	struct xtun_port *port;
 	int err = 0;
 
-	port = xtun_port_find(conf->tun->net, id);
+	port = xtun_port_find(xtun_net(conf->tun->net), id);
 	if (!port)
 		return xtun_port_new(conf, id, extack);
 	if (port->wire != conf->ops->wire)
@@ -392,7 +393,7 @@ static void xtun_port_put(const struct xtun_conf *conf, struct xtun_port_id id)
 	bool v6 = id.family == AF_INET6;
 	struct xtun_port *port;
 
-	port = xtun_port_find(xn->net, id);
+	port = xtun_port_find(xn, id);
 	if (--port->users) {
 		if (xtun_uses_port(now, id))
 			xtun_port_stay(port, now);
