@@ -4,12 +4,17 @@
  * so that the stack does not grow with each tunnel in a tunnel, and go on from a poll of
  * their own. What GRO may merge goes through it; all else goes on in one list.
  *
- * The kernel's gro_cells do the same, but have GRO look at every packet, which is a fifth
- * of what a tunnel costs on the way in: for a datagram that goes on to others in vain.
+ * The kernel's gro_cells do the same for each device, but have GRO look at every packet,
+ * which is a fifth of what a tunnel costs on the way in: for a datagram that goes on to
+ * others in vain. Here all tunnels share the queue of a CPU, as they share its backlog
+ * and its cards: packets of many tunnels are one list, and a tunnel needs no memory for
+ * a queue of its own.
  */
+#include <linux/delay.h>
+#include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-#include <linux/inetdevice.h>
+#include <linux/local_lock.h>
 #include <linux/netdevice.h>
 #include <net/addrconf.h>
 #include <net/hotdata.h>
@@ -19,66 +24,75 @@
 #include "packet.h"
 
 /**
- * struct xtun_cell - what one CPU has received for a tunnel
- * @queue: packets that wait; its lock is for who may poll on another CPU (threaded NAPI)
- *	or be preempted (PREEMPT_RT)
- * @batch: those of them that the poll has taken, for the poll alone
- * @napi: polls them
+ * struct xtun_cell - what one CPU has received for tunnels
+ * @queue: packets that wait
+ * @lock: where others may preempt who has BH disabled (PREEMPT_RT), of @queue
+ * @queued: so many have ever come into @queue
+ * @passed: so many of them has the stack, none of which GRO still holds
+ * @wanted: somebody waits until @passed is so many
+ * @napi: polls them; on the CPU itself, or, once that is offline, on another one
  */
 struct xtun_cell {
 	struct sk_buff_head queue;
-	struct sk_buff_head batch;
+	local_lock_t lock;
+	u32 queued;
+	u32 passed;
+	u32 wanted;
 	struct napi_struct napi;
 };
 
-/**
- * struct xtun_cells - those of all CPUs
- * @cell: each
- * @rcu: for the grace period before they are freed
- */
-struct xtun_cells {
-	struct xtun_cell __percpu *cell;
-	struct rcu_head rcu;
-};
+static struct xtun_cell __percpu *xtun_cells;
+
+/* Every NAPI belongs to a device; nobody sees this one. */
+static struct net_device *xtun_cells_dev;
 
 /* Features of a device by which GRO merges datagrams for whomever they are. */
 #define XTUN_GRO_UDP	(NETIF_F_GRO_FRAGLIST | NETIF_F_GRO_UDP_FWD)
 
 /**
  * struct xtun_dest - where the packets of a poll go, of which many have the same
- * @addr: destination of the last that was asked about
- * @family: AF_INET or AF_INET6, 0 before the first
- * @ours: it is an address of this host, or a group, which may be
+ * @net: netns of the last that was asked about, NULL before the first
+ * @addr: its destination
+ * @protocol: its ethertype
+ * @ours: that is an address of this host, or a group, which may be
  */
 struct xtun_dest {
+	struct net *net;
 	union nf_inet_addr addr;
-	u8 family;
+	__be16 protocol;
 	bool ours;
 };
 
-static bool xtun_dest_ours(struct xtun_dest *last, const struct sk_buff *skb)
+static bool xtun_dest_same(const struct xtun_dest *last, const struct sk_buff *skb)
 {
-	struct xtun_dest dest = { .family = AF_INET };
+	if (last->net != dev_net(skb->dev) || last->protocol != skb->protocol)
+		return false;
+	return skb->protocol == htons(ETH_P_IP) ?
+	       last->addr.ip == ip_hdr(skb)->daddr :
+	       ipv6_addr_equal(&last->addr.in6, &ipv6_hdr(skb)->daddr);
+}
+
+static noinline bool xtun_dest_find(struct xtun_dest *last, const struct sk_buff *skb)
+{
 	struct net *net = dev_net(skb->dev);
 
+	last->net = net;
+	last->protocol = skb->protocol;
 	if (skb->protocol == htons(ETH_P_IP)) {
-		dest.addr.ip = ip_hdr(skb)->daddr;
+		last->addr.ip = ip_hdr(skb)->daddr;
+		last->ours = ipv4_is_multicast(last->addr.ip) ||
+			     __ip_dev_find(net, last->addr.ip, false);
 	} else {
-		dest.addr.in6 = ipv6_hdr(skb)->daddr;
-		dest.family = AF_INET6;
+		last->addr.in6 = ipv6_hdr(skb)->daddr;
+		last->ours = ipv6_addr_is_multicast(&last->addr.in6) ||
+			     ipv6_chk_addr(net, &last->addr.in6, NULL, 0);
 	}
-	if (dest.family == last->family &&
-	    ipv6_addr_equal(&dest.addr.in6, &last->addr.in6))
-		return last->ours;
+	return last->ours;
+}
 
-	if (dest.family == AF_INET)
-		dest.ours = ipv4_is_multicast(dest.addr.ip) ||
-			    __ip_dev_find(net, dest.addr.ip, false);
-	else
-		dest.ours = ipv6_addr_is_multicast(&dest.addr.in6) ||
-			    ipv6_chk_addr(net, &dest.addr.in6, NULL, 0);
-	*last = dest;
-	return dest.ours;
+static bool xtun_dest_ours(struct xtun_dest *last, const struct sk_buff *skb)
+{
+	return likely(xtun_dest_same(last, skb)) ? last->ours : xtun_dest_find(last, skb);
 }
 
 /*
@@ -136,6 +150,38 @@ static void xtun_cell_transport(struct sk_buff *skb)
 		skb_probe_transport_header(skb);
 }
 
+static struct sk_buff *xtun_cell_take(struct xtun_cell *cell)
+{
+	struct sk_buff *skb;
+
+	local_lock_nested_bh(&xtun_cells->lock);
+	skb = __skb_dequeue(&cell->queue);
+	local_unlock_nested_bh(&xtun_cells->lock);
+	return skb;
+}
+
+/*
+ * What has been taken out of the queue is passed on once GRO lets go of it, at the end of
+ * a poll that has not used up its budget. Who waits for that must not wait until no
+ * packets come any more.
+ */
+static int xtun_cell_done(struct xtun_cell *cell, int done, int budget)
+{
+	u32 taken = cell->queued - skb_queue_len(&cell->queue);
+
+	if (likely((s32)(READ_ONCE(cell->wanted) - cell->passed) <= 0)) {
+		if (done == budget)
+			return budget;
+	} else {
+		done = min(done, budget - 1);
+	}
+	napi_complete_done(&cell->napi, done);
+	WRITE_ONCE(cell->passed, taken);
+	if (unlikely(!skb_queue_empty(&cell->queue)))
+		napi_schedule(&cell->napi);
+	return done;
+}
+
 static int xtun_cell_poll(struct napi_struct *napi, int budget)
 {
 	struct xtun_cell *cell = container_of(napi, struct xtun_cell, napi);
@@ -145,18 +191,18 @@ static int xtun_cell_poll(struct napi_struct *napi, int budget)
 	int done = 0;
 	bool alone;
 
-	if (skb_queue_empty(&cell->batch)) {
-		spin_lock(&cell->queue.lock);
-		skb_queue_splice_tail_init(&cell->queue, &cell->batch);
-		spin_unlock(&cell->queue.lock);
-	}
 	/* There is nothing that GRO could merge it with, or that it could overtake. */
-	alone = skb_queue_len(&cell->batch) == 1 && !xtun_gro_holds(napi);
+	alone = skb_queue_len(&cell->queue) == 1 && !xtun_gro_holds(napi);
 	while (done < budget) {
-		skb = __skb_dequeue(&cell->batch);
+		skb = xtun_cell_take(cell);
 		if (!skb)
 			break;
 		done++;
+		/* Nobody may see a packet of a device that is being deleted. */
+		if (unlikely(!(skb->dev->flags & IFF_UP))) {
+			xtun_drop(netdev_priv(skb->dev), skb, XTUN_RX_BACKLOG);
+			continue;
+		}
 		/* A clone's head is somebody else's, too, and GRO writes to it. */
 		if (!alone && xtun_gro_may(skb, &last) &&
 		    !skb_unclone(skb, GFP_ATOMIC)) {
@@ -167,9 +213,7 @@ static int xtun_cell_poll(struct napi_struct *napi, int budget)
 		list_add_tail(&skb->list, &list);
 	}
 	netif_receive_skb_list(&list);
-	if (done < budget)
-		napi_complete_done(napi, done);
-	return done;
+	return xtun_cell_done(cell, done, budget);
 }
 
 /**
@@ -182,80 +226,95 @@ static int xtun_cell_poll(struct napi_struct *napi, int budget)
  */
 bool xtun_cells_rx(struct xtun_dev *tun, struct sk_buff *skb)
 {
-	struct xtun_cell *cell = this_cpu_ptr(tun->cells->cell);
-	bool first;
+	struct xtun_cell *cell;
+	bool first, taken;
 
-	if (unlikely(skb_queue_len_lockless(&cell->queue) > xtun_max_backlog() ||
-		     !(tun->dev->flags & IFF_UP)))
-		return false;
-	spin_lock(&cell->queue.lock);
-	__skb_queue_tail(&cell->queue, skb);
-	first = skb_queue_len(&cell->queue) == 1;
-	spin_unlock(&cell->queue.lock);
+	local_lock_nested_bh(&xtun_cells->lock);
+	cell = this_cpu_ptr(xtun_cells);
+	taken = skb_queue_len(&cell->queue) <= xtun_max_backlog() &&
+		tun->dev->flags & IFF_UP;
+	if (likely(taken)) {
+		__skb_queue_tail(&cell->queue, skb);
+		WRITE_ONCE(cell->queued, cell->queued + 1);
+	}
+	first = taken && skb_queue_len(&cell->queue) == 1;
+	local_unlock_nested_bh(&xtun_cells->lock);
 	if (first)
 		napi_schedule(&cell->napi);
-	return true;
+	return taken;
 }
 
 /**
- * xtun_cells_init() - make the queues of a tunnel
- * @tun: the tunnel
+ * xtun_cells_drain() - wait until the stack has what was received
+ *
+ * For a device that nothing comes through any more, and that is to be deleted. What
+ * still waits for it is dropped, since it is down.
  *
  * Context: RTNL, may sleep.
+ */
+void xtun_cells_drain(void)
+{
+	struct xtun_cell *cell;
+	u32 queued;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		cell = per_cpu_ptr(xtun_cells, cpu);
+		queued = READ_ONCE(cell->queued);
+		if (READ_ONCE(cell->passed) == queued)
+			continue;
+		WRITE_ONCE(cell->wanted, queued);
+		while ((s32)(READ_ONCE(cell->passed) - queued) < 0)
+			usleep_range(50, 500);
+	}
+}
+
+/**
+ * xtun_cells_init() - make the queues
+ *
+ * Context: process, may sleep.
  * Return: 0 or -ENOMEM.
  */
-int xtun_cells_init(struct xtun_dev *tun)
+int xtun_cells_init(void)
 {
 	struct xtun_cell *cell;
 	int cpu;
 
-	tun->cells = kzalloc(sizeof(*tun->cells), GFP_KERNEL);
-	if (!tun->cells)
+	xtun_cells_dev = xtun_alloc_dummy();
+	if (!xtun_cells_dev)
 		return -ENOMEM;
-	tun->cells->cell = alloc_percpu(struct xtun_cell);
-	if (!tun->cells->cell) {
-		kfree(tun->cells);
-		tun->cells = NULL;
+	xtun_cells = alloc_percpu(struct xtun_cell);
+	if (!xtun_cells) {
+		xtun_free_dummy(xtun_cells_dev);
 		return -ENOMEM;
 	}
 	for_each_possible_cpu(cpu) {
-		cell = per_cpu_ptr(tun->cells->cell, cpu);
-		skb_queue_head_init(&cell->queue);
-		__skb_queue_head_init(&cell->batch);
+		cell = per_cpu_ptr(xtun_cells, cpu);
+		__skb_queue_head_init(&cell->queue);
+		local_lock_init(&cell->lock);
 		/* Nobody waits for packets of a tunnel by polling it. */
 		set_bit(NAPI_STATE_NO_BUSY_POLL, &cell->napi.state);
-		netif_napi_add(tun->dev, &cell->napi, xtun_cell_poll);
+		netif_napi_add(xtun_cells_dev, &cell->napi, xtun_cell_poll);
 		napi_enable(&cell->napi);
 	}
 	return 0;
 }
 
-static void xtun_cells_free(struct rcu_head *rcu)
-{
-	struct xtun_cells *cells = container_of(rcu, struct xtun_cells, rcu);
-
-	free_percpu(cells->cell);
-	kfree(cells);
-}
-
 /**
- * xtun_cells_exit() - free them, and what is in them
- * @tun: the tunnel, which no packet can reach any more
+ * xtun_cells_exit() - free the queues, which are empty
  *
  * Context: process, may sleep.
  */
-void xtun_cells_exit(struct xtun_dev *tun)
+void xtun_cells_exit(void)
 {
 	struct xtun_cell *cell;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		cell = per_cpu_ptr(tun->cells->cell, cpu);
+		cell = per_cpu_ptr(xtun_cells, cpu);
 		napi_disable(&cell->napi);
-		__netif_napi_del(&cell->napi);
-		__skb_queue_purge(&cell->batch);
-		__skb_queue_purge(&cell->queue);
+		netif_napi_del(&cell->napi);
 	}
-	/* Who looks through the device's NAPIs does so under RCU. */
-	call_rcu(&tun->cells->rcu, xtun_cells_free);
+	free_percpu(xtun_cells);
+	xtun_free_dummy(xtun_cells_dev);
 }

@@ -102,12 +102,11 @@ static int xtun_dev_init(struct net_device *dev)
 	err = xtun_alloc_pcpu(tun);
 	if (err)
 		return err;
-	err = xtun_cells_init(tun);
-	if (err)
-		goto free_pcpu;
 	err = xtun_attach(tun);
-	if (err)
-		goto destroy_cells;
+	if (err) {
+		xtun_free_pcpu(tun);
+		return err;
+	}
 
 	/* The netns of its underlay has one tunnel more. */
 	first = list_empty(&xn->tunnels);
@@ -115,12 +114,6 @@ static int xtun_dev_init(struct net_device *dev)
 	if (first)
 		xtun_follow_net(xn);
 	return 0;
-
-destroy_cells:
-	xtun_cells_exit(tun);
-free_pcpu:
-	xtun_free_pcpu(tun);
-	return err;
 }
 
 static void xtun_dev_uninit(struct net_device *dev)
@@ -137,6 +130,8 @@ static void xtun_dev_uninit(struct net_device *dev)
 	 */
 	if (dev->reg_state != NETREG_UNREGISTERING)
 		synchronize_net();
+	else
+		xtun_cells_drain();
 	/* The underlay's netns may go before the device is freed. */
 	dst_cache_reset_now(rtnl_dereference(tun->conf)->dst_cache);
 }
@@ -146,7 +141,6 @@ static void xtun_destructor(struct net_device *dev)
 {
 	struct xtun_dev *tun = netdev_priv(dev);
 
-	xtun_cells_exit(tun);
 	xtun_free_pcpu(tun);
 	xtun_peer_forget(tun);
 	xtun_conf_free(rcu_dereference_protected(tun->conf, true));

@@ -154,7 +154,6 @@ struct xtun_exchange {
  * @net: underlay, the netns in which the tunnel was made
  * @conf: its configuration, under RTNL for writers
  * @pcpu: counters
- * @cells: where received packets wait for the stack
  * @oseq: sequence number of the next packet to send
  * @exchange: of requests and replies
  * @keepalive: sends packets that carry nothing
@@ -188,7 +187,6 @@ struct xtun_dev {
 	struct net *net;
 	struct xtun_conf __rcu *conf;
 	struct xtun_pcpu __percpu *pcpu;
-	struct xtun_cells *cells;
 	atomic_t oseq;
 	struct xtun_exchange exchange;
 	struct delayed_work keepalive;

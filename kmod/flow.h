@@ -40,7 +40,7 @@ static inline bool xtun_is_echo(u8 ipproto, u8 type)
 
 /* What tells flows between two hosts apart, and the number of an echo. */
 static inline u32 xtun_flow_transport(const struct sk_buff *skb, unsigned int offset,
-			       u8 ipproto, u16 *seq)
+				      u8 ipproto, u16 *seq)
 {
 	u8 buf[8];
 	const u8 *hdr;

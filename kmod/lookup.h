@@ -32,49 +32,53 @@ extern struct rhashtable xtun_matches;
  * Multilinear hashing: the upper half of the sum of the words, each times a secret
  * number of 64 bits. Who does not know the numbers cannot choose tunnels that collide
  * more often than by chance (Lemire and Kaser, "Strongly universal string hashing is
- * fast"), and it takes few instructions. Of addresses counts what their family has:
- * the rest is zero, and adds nothing.
+ * fast"), and it takes few instructions. Of addresses counts what their family has,
+ * the rest is zero; of the netns what differs between two pointers.
  */
-static inline u64 xtun_match_sum(const u32 *words, unsigned int from, unsigned int to)
+static inline u64 xtun_match_word(const struct xtun_match *match, unsigned int at)
 {
-	u64 sum = 0;
-	unsigned int i;
+	return ((const u32 *)match)[at] * xtun_match_words[at];
+}
 
-	for (i = from; i < to; i++)
-		sum += words[i] * xtun_match_words[i];
+static inline u64 xtun_match_sum6(const struct xtun_match *match)
+{
+	unsigned int i;
+	u64 sum = 0;
+
+	for (i = XTUN_WORD_AT(local); i < XTUN_WORD_AT(key); i++)
+		sum += xtun_match_word(match, i);
 	return sum;
 }
 
 static inline u32 xtun_match_hash(const void *data, u32 len, u32 seed)
 {
 	const struct xtun_match *match = data;
-	const u32 *words = data;
 	u64 sum;
 
 	sum = xtun_match_words[XTUN_MATCH_WORDS] +
 	      seed * xtun_match_words[XTUN_MATCH_WORDS + 1] +
-	      xtun_match_sum(words, 0, XTUN_WORD_AT(local)) +
-	      xtun_match_sum(words, XTUN_WORD_AT(key), XTUN_MATCH_WORDS);
+	      xtun_match_word(match, XTUN_WORD_AT(net)) +
+	      xtun_match_word(match, XTUN_WORD_AT(key)) +
+	      xtun_match_word(match, XTUN_WORD_AT(lower)) +
+	      xtun_match_word(match, XTUN_WORD_AT(wire)) +
+	      xtun_match_word(match, XTUN_WORD_AT(port));
 	if (match->family == AF_INET)
-		sum += match->local.all[0] * xtun_match_words[XTUN_WORD_AT(local)] +
-		       match->remote.all[0] * xtun_match_words[XTUN_WORD_AT(remote)];
+		sum += xtun_match_word(match, XTUN_WORD_AT(local)) +
+		       xtun_match_word(match, XTUN_WORD_AT(remote));
 	else
-		sum += xtun_match_sum(words, XTUN_WORD_AT(local), XTUN_WORD_AT(key));
+		sum += xtun_match_sum6(match);
 	return sum >> 32;
 }
 
 /* The structure has no padding, so it can be compared word by word. */
 static inline bool xtun_match_equal(const struct xtun_match *a, const struct xtun_match *b)
 {
-	const unsigned long *x = (const unsigned long *)a;
-	const unsigned long *y = (const unsigned long *)b;
-	unsigned long differs = 0;
-	int i;
+	const u64 *x = (const u64 *)a;
+	const u64 *y = (const u64 *)b;
 
-	BUILD_BUG_ON(sizeof(*a) % sizeof(*x));
-	for (i = 0; i < sizeof(*a) / sizeof(*x); i++)
-		differs |= x[i] ^ y[i];
-	return !differs;
+	BUILD_BUG_ON(sizeof(*a) != 7 * sizeof(*x));
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) |
+		 (x[4] ^ y[4]) | (x[5] ^ y[5]) | (x[6] ^ y[6]));
 }
 
 static inline int xtun_conf_differs(struct rhashtable_compare_arg *arg, const void *obj)

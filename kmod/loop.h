@@ -22,30 +22,22 @@ bool xtun_too_deep_slow(struct sk_buff *skb, const struct xtun_dev *tun,
 			unsigned int at, __be16 proto);
 
 /* May what an IP header is followed by be for a tunnel at all? */
-static inline bool xtun_nested_possible(const struct net *net,
-					const struct sk_buff *skb,
+static inline bool xtun_nested_possible(const struct net *net, struct sk_buff *skb,
 					unsigned int at, __be16 proto)
 {
 	u8 family = proto == htons(ETH_P_IP) ? AF_INET : AF_INET6, ipproto;
 	const struct ipv6hdr *ip6h;
 	const struct iphdr *iph;
 	const struct udphdr *uh;
-	union {
-		struct iphdr iph;
-		struct ipv6hdr ip6h;
-		struct udphdr uh;
-	} buf;
 
+	if (!pskb_may_pull(skb, at + (family == AF_INET ? sizeof(*iph) : sizeof(*ip6h))))
+		return false;
 	if (family == AF_INET) {
-		iph = skb_header_pointer(skb, at, sizeof(*iph), &buf.iph);
-		if (!iph)
-			return false;
+		iph = (const struct iphdr *)(skb->data + at);
 		ipproto = iph->protocol;
 		at += iph->ihl * 4;
 	} else {
-		ip6h = skb_header_pointer(skb, at, sizeof(*ip6h), &buf.ip6h);
-		if (!ip6h)
-			return false;
+		ip6h = (const struct ipv6hdr *)(skb->data + at);
 		ipproto = ip6h->nexthdr;
 		at += sizeof(*ip6h);
 		if (ipv6_ext_hdr(ipproto))
@@ -53,10 +45,10 @@ static inline bool xtun_nested_possible(const struct net *net,
 	}
 	if (ipproto != IPPROTO_UDP)
 		return xtun_wire_by_ipproto(ipproto);
-	if (!xtun_udp_any(net, family))
+	if (!xtun_udp_any(net, family) || !pskb_may_pull(skb, at + sizeof(*uh)))
 		return false;
-	uh = skb_header_pointer(skb, at, sizeof(*uh), &buf.uh);
-	return uh && xtun_udp_wire(net, family, uh->dest);
+	uh = (const struct udphdr *)(skb->data + at);
+	return xtun_udp_wire(net, family, uh->dest);
 }
 
 /**

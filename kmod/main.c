@@ -13,6 +13,7 @@
 #include "net.h"
 #include "notify.h"
 #include "output.h"
+#include "packet.h"
 #include "wire.h"
 
 static const struct xtun_encap_ops * const xtun_encaps[] = {
@@ -103,9 +104,12 @@ static int __init xtun_init(void)
 	err = xtun_lookup_init();
 	if (err)
 		return err;
-	err = register_pernet_device(&xtun_net_ops);
+	err = xtun_cells_init();
 	if (err)
 		goto exit_lookup;
+	err = register_pernet_device(&xtun_net_ops);
+	if (err)
+		goto exit_cells;
 	err = xtun_follow_init();
 	if (err)
 		goto exit_net;
@@ -131,6 +135,8 @@ exit_follow:
 	xtun_follow_exit();
 exit_net:
 	unregister_pernet_device(&xtun_net_ops);
+exit_cells:
+	xtun_cells_exit();
 exit_lookup:
 	xtun_lookup_exit();
 	return err;
@@ -145,6 +151,7 @@ static void __exit xtun_exit(void)
 	unregister_pernet_device(&xtun_net_ops);
 	/* Configurations are freed by callbacks of this module. */
 	rcu_barrier();
+	xtun_cells_exit();
 	xtun_lookup_exit();
 }
 

@@ -16,7 +16,7 @@
 #include "packet.h"
 #include "route.h"
 
-nf_hookfn *xtun_apparmor_hook[2] __ro_after_init;
+struct xtun_seen_hook xtun_apparmor __ro_after_init;
 
 /* A copy of a route for one packet, without what the kernel has learned. */
 static struct dst_entry *xtun_untaught4(const struct dst_entry *dst)
@@ -101,32 +101,35 @@ int xtun_output_stack(struct xtun_cx *cx)
 	return ip6_local_out(net, NULL, skb);
 }
 
-static nf_hookfn *xtun_find_apparmor(u8 family)
+static unsigned long xtun_find_apparmor(u8 family)
 {
 	const struct nf_hook_entries *hooks;
-	nf_hookfn *hook = NULL;
-	char name[32] = "";
+	unsigned long hook, found = 0;
+	char name[32];
+	int i;
 
 	rcu_read_lock_bh();
 	hooks = xtun_hooks(&init_net, family, NF_INET_POST_ROUTING);
-	if (hooks && hooks->num_hook_entries) {
-		hook = hooks->hooks[0].hook;
-		snprintf(name, sizeof(name), "%ps", hook);
+	for (i = 0; hooks && i < hooks->num_hook_entries; i++) {
+		hook = (unsigned long)hooks->hooks[i].hook;
+		snprintf(name, sizeof(name), "%ps", (void *)hook);
+		if (str_has_prefix(name, "apparmor_ip"))
+			found = hook;
 	}
 	rcu_read_unlock_bh();
-	return str_has_prefix(name, "apparmor_ip") ? hook : NULL;
+	return found;
 }
 
 /**
  * xtun_output_init() - find out who looks at every packet of this host in vain
  *
- * AppArmor exports no name for its hook. It sorts before all others, and is there
- * before any module can be loaded.
+ * AppArmor exports no name for its hook, which is there before any module can be
+ * loaded, and is the same in every netns.
  *
  * Context: process.
  */
 void __init xtun_output_init(void)
 {
-	xtun_apparmor_hook[0] = xtun_find_apparmor(AF_INET);
-	xtun_apparmor_hook[1] = xtun_find_apparmor(AF_INET6);
+	xtun_apparmor.hook[0] = xtun_find_apparmor(AF_INET);
+	xtun_apparmor.hook[1] = xtun_find_apparmor(AF_INET6);
 }

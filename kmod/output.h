@@ -22,23 +22,23 @@
 #include "packet.h"
 #include "route.h"
 
-/*
- * The hook that AppArmor has in each netns, by family, for rules about a packet's
- * security mark. One without a mark it lets pass unseen.
+/**
+ * struct xtun_seen_hook - a hook that lets packets without a security mark pass unseen
+ * @hook: address of the function, by family, or 0
  */
-extern nf_hookfn *xtun_apparmor_hook[2];
+struct xtun_seen_hook {
+	unsigned long hook[2];
+};
+
+/* AppArmor has it in each netns, for rules about those marks. */
+extern struct xtun_seen_hook xtun_apparmor;
 
 /* output.c */
 int xtun_output_stack(struct xtun_cx *cx);
 void xtun_output_init(void);
 
-static inline unsigned int xtun_family_index(u8 family)
-{
-	return family == AF_INET ? 0 : 1;
-}
-
 static inline struct nf_hook_entries *xtun_hooks(const struct net *net, u8 family,
-					  unsigned int at)
+						 unsigned int at)
 {
 	struct nf_hook_entries __rcu * const *hooks;
 
@@ -67,14 +67,15 @@ static inline bool xtun_has_secmark(const struct sk_buff *skb)
  * Return: whether somebody does, who may refuse or change it.
  */
 static inline bool xtun_output_hooked(const struct net *net, u8 family,
-			       const struct sk_buff *skb)
+				      const struct sk_buff *skb)
 {
 	const struct nf_hook_entries *last = xtun_hooks(net, family, NF_INET_POST_ROUTING);
 
 	if (unlikely(xtun_hooks(net, family, NF_INET_LOCAL_OUT)))
 		return true;
 	return last && (last->num_hook_entries != 1 || xtun_has_secmark(skb) ||
-			last->hooks[0].hook != xtun_apparmor_hook[xtun_family_index(family)]);
+			(unsigned long)last->hooks[0].hook !=
+			xtun_apparmor.hook[family == AF_INET6]);
 }
 
 /* Does IPv4 output do more with it than xtun_output_neigh4()? */
@@ -151,7 +152,7 @@ static inline int xtun_output_direct(struct xtun_cx *cx)
 
 	rcu_read_lock();
 	neigh = v4 ? xtun_output_neigh4(cx, &other) : xtun_output_neigh6(cx);
-	if (unlikely(IS_ERR(neigh))) {
+	if (IS_ERR(neigh)) {
 		kfree_skb_reason(skb, SKB_DROP_REASON_NEIGH_CREATEFAIL);
 		err = PTR_ERR(neigh);
 	} else {

@@ -201,7 +201,26 @@ int xtun_drop_encap_limit(const struct xtun_cx *cx, unsigned int offset);
 
 /* type.c */
 bool xtun_type_carried(const struct xtun_encap_ops *ops, __be16 type);
-__be16 xtun_type_of_ipproto(u8 ipproto);
+
+/**
+ * xtun_type_of_ipproto() - which ethertype belongs to an IP protocol
+ * @ipproto: what a header says of what follows
+ *
+ * Context: any.
+ * Return: the ethertype, or 0 when nothing follows that payload ip has.
+ */
+static inline __be16 xtun_type_of_ipproto(u8 ipproto)
+{
+	switch (ipproto) {
+	case IPPROTO_IPIP:
+		return htons(ETH_P_IP);
+	case IPPROTO_IPV6:
+		return htons(ETH_P_IPV6);
+	case IPPROTO_MPLS:
+		return htons(ETH_P_MPLS_UC);
+	}
+	return 0;
+}
 
 /**
  * xtun_type_to_ipproto() - which IP protocol an inner packet is
@@ -248,8 +267,9 @@ static inline __be16 xtun_type_named(const struct xtun_cx *cx)
 }
 
 /* cells.c */
-int xtun_cells_init(struct xtun_dev *tun);
-void xtun_cells_exit(struct xtun_dev *tun);
+int xtun_cells_init(void);
+void xtun_cells_exit(void);
+void xtun_cells_drain(void);
 bool xtun_cells_rx(struct xtun_dev *tun, struct sk_buff *skb);
 
 /* neigh.c */

@@ -6,7 +6,6 @@
  * that is not there.
  */
 #include <linux/if_ether.h>
-#include <linux/in.h>
 
 #include "packet.h"
 #include "wire.h"
@@ -36,24 +35,4 @@ bool xtun_type_carried(const struct xtun_encap_ops *ops, __be16 type)
 	default:
 		return false;
 	}
-}
-
-/**
- * xtun_type_of_ipproto() - which ethertype belongs to an IP protocol
- * @ipproto: what a header says of what follows
- *
- * Context: any.
- * Return: the ethertype, or 0 when nothing follows that payload ip has.
- */
-__be16 xtun_type_of_ipproto(u8 ipproto)
-{
-	switch (ipproto) {
-	case IPPROTO_IPIP:
-		return htons(ETH_P_IP);
-	case IPPROTO_IPV6:
-		return htons(ETH_P_IPV6);
-	case IPPROTO_MPLS:
-		return htons(ETH_P_MPLS_UC);
-	}
-	return 0;
 }

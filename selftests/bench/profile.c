@@ -14,48 +14,16 @@
  *
  * with a line for each block of instructions, its address in hexadecimal, how many
  * instructions it has, how often it was entered and how many of them are locked.
- *
- * Debian has no header for plug-ins: what is needed of it is declared here, as in the
- * manual of qemu, "QEMU TCG Plugins".
  */
-#include <inttypes.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PUBLIC	__attribute__((visibility("default")))
+#include "qemu_plugin.h"
 
-typedef uint64_t qemu_plugin_id_t;
-typedef struct qemu_info_t qemu_info_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-
-enum qemu_plugin_cb_flags {
-	QEMU_PLUGIN_CB_NO_REGS,
-};
-
-typedef void (*trans_cb_t)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
-typedef void (*exec_cb_t)(unsigned int cpu, void *data);
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, trans_cb_t cb);
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, exec_cb_t cb,
-					  enum qemu_plugin_cb_flags flags, void *data);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb_t cb,
-					    enum qemu_plugin_cb_flags flags, void *data);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t at);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-#if PLUGIN_API < 3
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-#else
-size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to, size_t len);
-#endif
-
-PUBLIC int qemu_plugin_version = PLUGIN_API;
+/* Which version of the interface this is made for. */
+QEMU_PLUGIN_EXPORT int qemu_plugin_version = PLUGIN_API;
 
 /* Numbers of the marks, as in xtun_bench.c. */
 enum {
@@ -67,23 +35,23 @@ enum {
 
 #define INSN_MAX	16
 /* "nopl disp32(%rax)" */
-static const uint8_t mark_opcode[] = { 0x0f, 0x1f, 0x80 };
+static const unsigned char mark_opcode[] = { 0x0f, 0x1f, 0x80 };
 
 struct block {
 	struct block *next;
-	uint64_t vaddr;
-	uint64_t times;
-	uint32_t insns;
-	uint32_t locked;
+	unsigned long vaddr;
+	unsigned long times;
+	unsigned int insns;
+	unsigned int locked;
 };
 
-#define BUCKETS		(1 << 16)
+#define BUCKETS		65536
 
 static struct block *blocks[BUCKETS];
 static bool counting;
 static FILE *out;
 
-static size_t insn_bytes(const struct qemu_plugin_insn *insn, uint8_t *to)
+static size_t insn_bytes(const struct qemu_plugin_insn *insn, unsigned char *to)
 {
 	size_t len = qemu_plugin_insn_size(insn);
 
@@ -98,7 +66,7 @@ static size_t insn_bytes(const struct qemu_plugin_insn *insn, uint8_t *to)
 }
 
 /* With the prefix, or an exchange with memory, which is locked without. */
-static bool insn_locked(const uint8_t *bytes, size_t len)
+static bool insn_locked(const unsigned char *bytes, size_t len)
 {
 	bool lock = false;
 	size_t at;
@@ -130,15 +98,15 @@ static void forget(void)
 			block->times = 0;
 }
 
-static void dump(void)
+static void write_counts(void)
 {
 	const struct block *block;
 
-	fprintf(out, "dump\n");
+	fputs("dump\n", out);
 	for (int i = 0; i < BUCKETS; i++)
 		for (block = blocks[i]; block; block = block->next)
 			if (block->times)
-				fprintf(out, "%" PRIx64 " %" PRIu32 " %" PRIu64 " %" PRIu32 "\n",
+				fprintf(out, "%lx %u %lu %u\n",
 					block->vaddr, block->insns, block->times,
 					block->locked);
 	fflush(out);
@@ -146,11 +114,19 @@ static void dump(void)
 
 static void on_mark(unsigned int cpu, void *data)
 {
-	switch ((uintptr_t)data) {
-	case MARK_RESET:	forget(); break;
-	case MARK_BEGIN:	counting = true; break;
-	case MARK_END:		counting = false; break;
-	case MARK_DUMP:		dump(); break;
+	switch ((unsigned long)data) {
+	case MARK_RESET:
+		forget();
+		break;
+	case MARK_BEGIN:
+		counting = true;
+		break;
+	case MARK_END:
+		counting = false;
+		break;
+	case MARK_DUMP:
+		write_counts();
+		break;
 	}
 }
 
@@ -163,7 +139,7 @@ static void on_block(unsigned int cpu, void *data)
 }
 
 /* What has been translated anew is the same block if its instructions are as many. */
-static struct block *block_of(uint64_t vaddr, uint32_t insns, uint32_t locked)
+static struct block *block_of(unsigned long vaddr, unsigned int insns, unsigned int locked)
 {
 	struct block **head = &blocks[(vaddr ^ vaddr >> 16) % BUCKETS], *block;
 
@@ -181,14 +157,14 @@ static struct block *block_of(uint64_t vaddr, uint32_t insns, uint32_t locked)
 	return block;
 }
 
-static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+static void on_translation(unsigned long id, struct qemu_plugin_tb *tb)
 {
 	size_t insns = qemu_plugin_tb_n_insns(tb);
-	uint32_t locked = 0, number;
+	unsigned int locked = 0, number;
 
 	for (size_t i = 0; i < insns; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-		uint8_t bytes[INSN_MAX];
+		unsigned char bytes[INSN_MAX];
 		size_t len = insn_bytes(insn, bytes);
 
 		locked += insn_locked(bytes, len);
@@ -199,15 +175,16 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		if (number >= MARK_RESET && number <= MARK_DUMP)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark,
 							       QEMU_PLUGIN_CB_NO_REGS,
-							       (void *)(uintptr_t)number);
+							       (void *)(unsigned long)number);
 	}
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS,
 					     block_of(qemu_plugin_tb_vaddr(tb), insns,
 						      locked));
 }
 
-PUBLIC int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc,
-			       char **argv)
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(unsigned long id,
+					   const struct qemu_info_t *info,
+					   int argc, char **argv)
 {
 	if (argc != 1 || strncmp(argv[0], "out=", 4)) {
 		fprintf(stderr, "profile.so: out=FILE says where to write\n");

@@ -36,12 +36,13 @@
 #define BENCH_BATCHES_MAX	4096
 #define BENCH_SIZE_MAX		BIT(20)
 
-/* What profile.c looks for: an instruction that does nothing, with a number of its own. */
-#define BENCH_MARK(number)	asm volatile(".byte 0x0f, 0x1f, 0x80; .long " #number : : : "memory")
-#define BENCH_MARK_RESET	BENCH_MARK(0x7874756e)
-#define BENCH_MARK_BEGIN	BENCH_MARK(0x7874756f)
-#define BENCH_MARK_END		BENCH_MARK(0x78747570)
-#define BENCH_MARK_DUMP		BENCH_MARK(0x78747571)
+/* What profile.c looks for, in its order. */
+enum {
+	BENCH_MARK_RESET = 0x7874756e,
+	BENCH_MARK_BEGIN,
+	BENCH_MARK_END,
+	BENCH_MARK_DUMP,
+};
 
 /* The most that a network card of this kind can take off the stack. */
 #define BENCH_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM |	\
@@ -96,6 +97,12 @@ struct bench_dev {
 	u64 *cycles;
 	unsigned int batches;
 };
+
+/* An instruction that does nothing, with a number of its own: "nopl NUMBER(%rax)". */
+static __always_inline void bench_mark(const unsigned int number)
+{
+	asm volatile(".byte 0x0f, 0x1f, 0x80; .long %c0" : : "i" (number) : "memory");
+}
 
 static struct dentry *bench_dir;
 
@@ -435,7 +442,7 @@ static int bench_run(struct bench_dev *b, unsigned int batches, unsigned int siz
 		return -ENOMEM;
 	b->batches = batches;
 	for (i = 0; i < batches; i++) {
-		BENCH_MARK_BEGIN;
+		bench_mark(BENCH_MARK_BEGIN);
 		start = get_cycles();
 		local_bh_disable();
 		b->todo = size;
@@ -446,7 +453,7 @@ static int bench_run(struct bench_dev *b, unsigned int batches, unsigned int siz
 		while (READ_ONCE(b->todo) || local_softirq_pending())
 			schedule_timeout_uninterruptible(1);
 		b->cycles[i] = get_cycles() - start;
-		BENCH_MARK_END;
+		bench_mark(BENCH_MARK_END);
 	}
 	return 0;
 }
@@ -492,9 +499,9 @@ static ssize_t bench_mark_write(struct file *file, const char __user *from, size
 	if (err)
 		return err;
 	if (!strcmp(text, "reset"))
-		BENCH_MARK_RESET;
+		bench_mark(BENCH_MARK_RESET);
 	else if (!strcmp(text, "dump"))
-		BENCH_MARK_DUMP;
+		bench_mark(BENCH_MARK_DUMP);
 	else
 		return -EINVAL;
 	return len;

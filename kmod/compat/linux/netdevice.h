@@ -24,6 +24,33 @@ static inline bool xtun_gro_holds(const struct napi_struct *napi)
 #endif
 }
 
+/* A device for the NAPI of what is no device. */
+#ifndef XTUN_HAVE_NETDEV_DUMMY
+#include <linux/slab.h>
+#endif
+
+static inline struct net_device *xtun_alloc_dummy(void)
+{
+#ifdef XTUN_HAVE_NETDEV_DUMMY
+	return alloc_netdev_dummy(0);
+#else
+	struct net_device *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+
+	if (dev)
+		init_dummy_netdev(dev);
+	return dev;
+#endif
+}
+
+static inline void xtun_free_dummy(struct net_device *dev)
+{
+#ifdef XTUN_HAVE_NETDEV_DUMMY
+	free_netdev(dev);
+#else
+	kfree(dev);
+#endif
+}
+
 /* Who parses link-layer headers was not always told the device. */
 #ifdef XTUN_HAVE_PARSE_NO_DEV
 #define XTUN_PARSE_DEV

@@ -51,12 +51,27 @@ static inline int xtun_handle_offloads(struct sk_buff *skb, int gso_type)
 #endif
 }
 
-/* __iptunnel_pull_header() of a header whose payload is known by its ethertype. */
-static inline int xtun_pull_header(struct sk_buff *skb, int len, __be16 proto,
+/*
+ * Takes @len bytes of outer headers off a packet, and what it has got on its way
+ * through the underlay. What __iptunnel_pull_header() does, which looks into frames.
+ */
+static inline int xtun_pull_header(struct sk_buff *skb, unsigned int len, __be16 proto,
 				   bool xnet)
 {
-	int err = __iptunnel_pull_header(skb, len, proto, false, xnet);
+	const void *header;
+	int err;
 
+	if (unlikely(!pskb_may_pull(skb, len)))
+		return -ENOMEM;
+	header = skb->data;
+	__skb_pull(skb, len);
+	skb_postpull_rcsum(skb, header, len);
+	skb->protocol = proto;
+	skb_clear_hash_if_not_l4(skb);
+	__vlan_hwaccel_clear_tag(skb);
+	skb_set_queue_mapping(skb, 0);
+	skb_scrub_packet(skb, xnet);
+	err = iptunnel_pull_offloads(skb);
 #ifdef XTUN_HAVE_GSO_FIXEDID_INNER
 	if (!err && skb_is_gso(skb))
 		xtun_move_fixedid(skb, SKB_GSO_TCP_FIXEDID_INNER,
