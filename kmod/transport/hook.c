@@ -13,6 +13,7 @@
 #include <net/gso.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
+#include <net/ipv6_frag.h>
 #include <net/ndisc.h>
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 #include <net/netfilter/nf_conntrack.h>
@@ -179,6 +180,24 @@ static bool xtun_confirm(struct sk_buff *skb)
  *   and ports.
  * - The limits and switches of echo replies: nothing is replied.
  */
+static void xtun_hook_take(struct sk_buff *skb, const struct xtun_hooked *p,
+			   const struct xtun_conf *conf, struct xtun_hdr *h,
+			   enum xtun_drop_reason reason)
+{
+	const void *header = skb->data;
+
+	if (unlikely(!xtun_confirm(skb))) {
+		xtun_drop(conf->tun, skb, XTUN_RX_CONNTRACK);
+		return;
+	}
+	skb_orphan(skb);
+	skb_clear_delivery_time(skb);
+	xtun_outer_delivered(skb, p->family);
+	__skb_pull(skb, p->offset);
+	skb_postpull_rcsum(skb, header, p->offset);
+	xtun_rcv(skb, conf, h, reason);
+}
+
 static unsigned int xtun_hook_packet(struct sk_buff *skb,
 				     const struct xtun_hooked *p)
 {
@@ -190,17 +209,13 @@ static unsigned int xtun_hook_packet(struct sk_buff *skb,
 			     p->offset, &h, &reason);
 	if (!conf)
 		return NF_ACCEPT;
+	if (likely(softirq_count())) {
+		xtun_hook_take(skb, p, conf, &h, reason);
+		return NF_STOLEN;
+	}
 	/* What a queue to user space gives back comes in process context. */
 	local_bh_disable();
-	if (xtun_confirm(skb)) {
-		skb_orphan(skb);
-		skb_clear_delivery_time(skb);
-		xtun_outer_delivered(skb, p->family);
-		skb_pull_rcsum(skb, p->offset);
-		xtun_rcv(skb, conf, &h, reason);
-	} else {
-		xtun_drop(conf->tun, skb, XTUN_RX_CONNTRACK);
-	}
+	xtun_hook_take(skb, p, conf, &h, reason);
 	local_bh_enable();
 	return NF_STOLEN;
 }
@@ -267,15 +282,13 @@ static unsigned int xtun_hook_cut(struct sk_buff *skb,
 	return NF_STOLEN;
 }
 
-static unsigned int xtun_hook_split(struct sk_buff *skb,
-				    const struct xtun_hooked *p,
-				    const struct nf_hook_state *state)
+static noinline unsigned int xtun_hook_split(struct sk_buff *skb,
+					     const struct xtun_hooked *p,
+					     const struct nf_hook_state *state)
 {
 	struct xtun_match match;
 	unsigned int verdict;
 
-	if (likely(!skb_is_gso(skb) || p->proto != IPPROTO_UDP))
-		return xtun_hook_packet(skb, p);
 	match = (struct xtun_match){ .net = state->net, .family = p->family };
 	if (!xtun_hook_merged(skb, p, &match))
 		return xtun_hook_packet(skb, p);
@@ -288,16 +301,30 @@ static unsigned int xtun_hook_split(struct sk_buff *skb,
 }
 
 /* ICMP that is no error may be an echo that carries something. */
-static unsigned int xtun_hook(struct sk_buff *skb, const struct xtun_hooked *p,
-			      const struct nf_hook_state *state)
+static noinline unsigned int xtun_hook_icmp(struct sk_buff *skb,
+					    const struct xtun_hooked *p)
 {
 	struct xtun_icmp icmp;
-	unsigned int quote = 0;
+	unsigned int quote = xtun_hook_quote(skb, p, &icmp);
 
-	if (xtun_is_icmp(p))
-		quote = xtun_hook_quote(skb, p, &icmp);
 	return quote ? xtun_hook_error(skb, p, &icmp, quote) :
-		       xtun_hook_split(skb, p, state);
+		       xtun_hook_packet(skb, p);
+}
+
+static __always_inline unsigned int xtun_hook(struct sk_buff *skb,
+					      const struct xtun_hooked *p,
+					      const struct nf_hook_state *state)
+{
+	if (xtun_is_icmp(p))
+		return xtun_hook_icmp(skb, p);
+	/* Most of what is no tunnel's shows it by its protocol. */
+	if (p->proto != IPPROTO_UDP)
+		return xtun_wire_by_ipproto(p->proto) ?
+		       xtun_hook_packet(skb, p) : NF_ACCEPT;
+	if (!xtun_udp_any(state->net, p->family))
+		return NF_ACCEPT;
+	return unlikely(skb_is_gso(skb)) ? xtun_hook_split(skb, p, state) :
+					   xtun_hook_packet(skb, p);
 }
 
 static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
@@ -313,20 +340,47 @@ static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 }
 
 /*
+ * IPv6 is reassembled behind this hook, so fragments have to be here, those for others
+ * too. 0: go on with the packet, as it was or whole; else it is gone, or to be dropped.
+ */
+static int xtun_reassemble6(struct net *net, struct sk_buff *skb)
+{
+	int transport = skb_transport_header(skb) - skb_network_header(skb);
+	unsigned int at = 0;
+	int err;
+
+	if (ipv6_find_hdr(skb, &at, NEXTHDR_FRAGMENT, NULL, NULL) < 0)
+		return 0;
+	err = nf_ct_frag6_gather(net, skb, IP6_DEFRAG_CONNTRACK_IN);
+	/* Others read the headers before that of the fragments once more. */
+	if (!err)
+		skb_set_transport_header(skb, skb_network_offset(skb) + transport);
+	return err;
+}
+
+/*
  * The header after all extension headers. Not for us is what AH protects, which
  * comes by again once it has been verified.
  */
 static bool xtun_find6(struct sk_buff *skb, struct xtun_hooked *p)
 {
 	int proto, flags = IP6_FH_F_AUTH;
-	unsigned short frag = 0;
 
-	if (!ipv6_ext_hdr(p->proto))
-		return true;
 	p->offset = 0;
-	proto = ipv6_find_hdr(skb, &p->offset, -1, &frag, &flags);
+	proto = ipv6_find_hdr(skb, &p->offset, -1, NULL, &flags);
 	p->proto = proto;
-	return proto >= 0 && !frag && xtun_exthdrs_ok(skb, p->offset);
+	return proto >= 0 && xtun_exthdrs_ok(skb, p->offset);
+}
+
+static noinline unsigned int xtun_hook6_ext(struct sk_buff *skb,
+					    const struct nf_hook_state *state)
+{
+	int err = xtun_reassemble6(state->net, skb);
+	struct xtun_hooked p = { .family = AF_INET6 };
+
+	if (err)
+		return err == -EINPROGRESS ? NF_STOLEN : NF_DROP;
+	return xtun_find6(skb, &p) ? xtun_hook(skb, &p, state) : NF_ACCEPT;
 }
 
 static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
@@ -338,8 +392,8 @@ static unsigned int xtun_hook6(void *priv, struct sk_buff *skb,
 		.offset = sizeof(struct ipv6hdr),
 	};
 
-	if (!xtun_find6(skb, &p))
-		return NF_ACCEPT;
+	if (unlikely(ipv6_ext_hdr(p.proto)))
+		return xtun_hook6_ext(skb, state);
 	return xtun_hook(skb, &p, state);
 }
 
@@ -381,19 +435,8 @@ int xtun_hook_get(const struct xtun_conf *conf, struct netlink_ext_ack *extack)
 		return 0;
 	}
 
-	/* Local input sees IPv4 packets reassembled; IPv6 has to be asked. */
-	if (v6) {
-		err = nf_defrag_ipv6_enable(xn->net);
-		if (err) {
-			NL_SET_ERR_MSG(extack,
-				       "cannot have IPv6 fragments reassembled");
-			return err;
-		}
-	}
 	err = nf_register_net_hook(xn->net, &xtun_hook_ops[v6]);
 	if (err) {
-		if (v6)
-			nf_defrag_ipv6_disable(xn->net);
 		NL_SET_ERR_MSG(extack, "cannot hook into local input");
 		return err;
 	}
@@ -415,8 +458,6 @@ void xtun_hook_put(const struct xtun_conf *conf)
 	if (--xn->hooks[v6])
 		return;
 	nf_unregister_net_hook(xn->net, &xtun_hook_ops[v6]);
-	if (v6)
-		nf_defrag_ipv6_disable(xn->net);
 }
 
 const struct xtun_transport xtun_hook_transport = {
