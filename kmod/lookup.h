@@ -73,12 +73,16 @@ static inline u32 xtun_match_hash(const void *data, u32 len, u32 seed)
 /* The structure has no padding, so it can be compared word by word. */
 static inline bool xtun_match_equal(const struct xtun_match *a, const struct xtun_match *b)
 {
-	const u64 *x = (const u64 *)a;
-	const u64 *y = (const u64 *)b;
+	const unsigned long *x = (const unsigned long *)a;
+	const unsigned long *y = (const unsigned long *)b;
+	unsigned long differs = 0;
+	int i;
 
-	BUILD_BUG_ON(sizeof(*a) != 7 * sizeof(*x));
-	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) |
-		 (x[4] ^ y[4]) | (x[5] ^ y[5]) | (x[6] ^ y[6]));
+	BUILD_BUG_ON(sizeof(*a) % sizeof(*x));
+#pragma GCC unroll 16
+	for (i = 0; i < sizeof(*a) / sizeof(*x); i++)
+		differs |= x[i] ^ y[i];
+	return !differs;
 }
 
 static inline int xtun_conf_differs(struct rhashtable_compare_arg *arg, const void *obj)

@@ -339,23 +339,27 @@ static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 	return xtun_hook(skb, &p, state);
 }
 
+static bool xtun_is_fragment6(struct sk_buff *skb)
+{
+	unsigned int at = 0;
+
+	return ipv6_find_hdr(skb, &at, NEXTHDR_FRAGMENT, NULL, NULL) >= 0;
+}
+
 /*
  * IPv6 is reassembled behind this hook, so fragments have to be here, those for others
- * too. 0: go on with the packet, as it was or whole; else it is gone, or to be dropped.
+ * too. What cannot be is left to the stack, which says what is wrong with it.
  */
-static int xtun_reassemble6(struct net *net, struct sk_buff *skb)
+static unsigned int xtun_reassemble6(struct net *net, struct sk_buff *skb)
 {
 	int transport = skb_transport_header(skb) - skb_network_header(skb);
-	unsigned int at = 0;
-	int err;
+	int err = nf_ct_frag6_gather(net, skb, IP6_DEFRAG_CONNTRACK_IN);
 
-	if (ipv6_find_hdr(skb, &at, NEXTHDR_FRAGMENT, NULL, NULL) < 0)
-		return 0;
-	err = nf_ct_frag6_gather(net, skb, IP6_DEFRAG_CONNTRACK_IN);
+	if (err)
+		return err == -EINPROGRESS ? NF_STOLEN : NF_DROP;
 	/* Others read the headers before that of the fragments once more. */
-	if (!err)
-		skb_set_transport_header(skb, skb_network_offset(skb) + transport);
-	return err;
+	skb_set_transport_header(skb, skb_network_offset(skb) + transport);
+	return NF_ACCEPT;
 }
 
 /*
@@ -375,11 +379,14 @@ static bool xtun_find6(struct sk_buff *skb, struct xtun_hooked *p)
 static noinline unsigned int xtun_hook6_ext(struct sk_buff *skb,
 					    const struct nf_hook_state *state)
 {
-	int err = xtun_reassemble6(state->net, skb);
 	struct xtun_hooked p = { .family = AF_INET6 };
+	unsigned int verdict;
 
-	if (err)
-		return err == -EINPROGRESS ? NF_STOLEN : NF_DROP;
+	if (xtun_is_fragment6(skb)) {
+		verdict = xtun_reassemble6(state->net, skb);
+		if (verdict != NF_ACCEPT || xtun_is_fragment6(skb))
+			return verdict;
+	}
 	return xtun_find6(skb, &p) ? xtun_hook(skb, &p, state) : NF_ACCEPT;
 }
 
