@@ -173,11 +173,8 @@ netdev_tx_t xtun_xmit(struct sk_buff *skb, struct net_device *dev);
 void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf);
 
 /* rcv.c */
-struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
-				u8 family, u8 ipproto, unsigned int offset,
-				struct xtun_hdr *h, enum xtun_drop_reason *reason);
-void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
-	      struct xtun_hdr *h, enum xtun_drop_reason reason);
+bool xtun_rcv(struct sk_buff *skb, enum xtun_input input, u8 family, u8 ipproto,
+	      unsigned int offset);
 
 /* icmp_rcv.c */
 void xtun_icmp_read(struct xtun_icmp *icmp, u8 family, const void *hdr);

@@ -14,6 +14,7 @@
 #include "mark.h"
 #include "conf.h"
 #include "device.h"
+#include "local_in.h"
 #include "lookup.h"
 #include "net.h"
 #include "outer.h"
@@ -54,55 +55,6 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
 
 	if (conf && !xtun_has_key(conf, h))
 		xtun_rcv_count(conf, XTUN_RX_OTHER_KEY);
-}
-
-/**
- * xtun_rcv_find() - find the tunnel that a received packet is for
- * @skb: the packet, its network header the outer one; pulled, else untouched
- * @input: where it comes from
- * @family: AF_INET or AF_INET6, of the underlay
- * @ipproto: protocol number in the outer header
- * @offset: bytes from the data of @skb to the end of the outer IP header
- * @h: gets the header
- * @reason: gets why the packet has to be dropped, or XTUN_OK
- *
- * A header too broken to tell a key is put down to a tunnel between the same
- * addresses, so that somebody counts it.
- *
- * Context: BH disabled, RCU.
- * Return: the tunnel's configuration, or NULL when the packet is for others.
- */
-struct xtun_conf *xtun_rcv_find(struct sk_buff *skb, enum xtun_input input,
-				u8 family, u8 ipproto, unsigned int offset,
-				struct xtun_hdr *h, enum xtun_drop_reason *reason)
-{
-	struct net *net = dev_net(skb->dev);
-	struct xtun_match match = { .net = net, .family = family };
-	const struct xtun_wire *wire;
-	struct xtun_conf *conf;
-	int err;
-
-	if (list_empty(&xtun_net_rcu(net)->tunnels) || skb->len < offset)
-		return NULL;
-	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
-	if (!wire || wire->transport->input != input)
-		return NULL;
-	err = xtun_wire_parse(wire, skb, offset, skb->len - offset, ipproto, h);
-	if (err < 0 || h->unsure)
-		return NULL;
-	*reason = err;
-
-	xtun_outer_addrs(skb, &match);
-	conf = xtun_lookup_hot(&match, h, skb);
-	if (!conf && *reason && !h->n_ids)
-		conf = xtun_lookup_ends(&match);
-	else if (!conf && !*reason)
-		xtun_rcv_other_key(&match, h);
-	if (unlikely(conf && *reason && *reason == wire->answered)) {
-		xtun_rcv_count(conf, *reason);
-		return NULL;
-	}
-	return conf;
 }
 
 static enum xtun_drop_reason xtun_rx_csum(struct sk_buff *skb,
@@ -292,7 +244,7 @@ static union nf_inet_addr xtun_rx_peer(const struct sk_buff *skb,
 }
 
 /* Everything in the outer headers that can end the packet. */
-static enum xtun_drop_reason xtun_rx_outer(struct sk_buff *skb,
+static __always_inline enum xtun_drop_reason xtun_rx_outer(struct sk_buff *skb,
 					   const struct xtun_conf *conf,
 					   struct xtun_hdr *h)
 {
@@ -346,7 +298,7 @@ static void xtun_rx_confirm(const struct sk_buff *skb,
 }
 
 /* And what it carries, which the data is at afterwards. */
-static enum xtun_drop_reason xtun_rx_inner(struct sk_buff *skb,
+static __always_inline enum xtun_drop_reason xtun_rx_inner(struct sk_buff *skb,
 					   const struct xtun_conf *conf,
 					   const struct xtun_hdr *h)
 {
@@ -380,18 +332,9 @@ static enum xtun_drop_reason xtun_rx_inner(struct sk_buff *skb,
 	return XTUN_OK;
 }
 
-/**
- * xtun_rcv() - take a packet in
- * @skb: the packet, consumed; its data behind the outer IP header, its network
- *	header that one
- * @conf: what xtun_rcv_find() found
- * @h: what it parsed; gets what only @conf tells
- * @reason: why it has to be dropped, or XTUN_OK
- *
- * Context: BH disabled, RCU.
- */
-void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
-	      struct xtun_hdr *h, enum xtun_drop_reason reason)
+/* All that is behind the outer IP header, which is the network header. */
+static __always_inline void xtun_rx(struct sk_buff *skb, const struct xtun_conf *conf,
+				    struct xtun_hdr *h, enum xtun_drop_reason reason)
 {
 	struct xtun_dev *tun = conf->tun;
 	unsigned int len;
@@ -416,4 +359,71 @@ void xtun_rcv(struct sk_buff *skb, const struct xtun_conf *conf,
 		dev_sw_netstats_rx_add(tun->dev, len);
 	else
 		xtun_drop(tun, skb, XTUN_RX_BACKLOG);
+}
+
+/*
+ * The configuration of the tunnel that a received packet is for, or NULL when it is for
+ * others; in @reason why it has to be dropped. A header too broken to tell a key is put
+ * down to a tunnel between the same addresses, so that somebody counts it.
+ */
+static __always_inline struct xtun_conf *
+xtun_rcv_find(struct sk_buff *skb, enum xtun_input input, u8 family, u8 ipproto,
+	      unsigned int offset, struct xtun_hdr *h, enum xtun_drop_reason *reason)
+{
+	struct net *net = dev_net(skb->dev);
+	struct xtun_match match = { .net = net, .family = family };
+	const struct xtun_wire *wire;
+	struct xtun_conf *conf;
+	int err;
+
+	if (list_empty(&xtun_net_rcu(net)->tunnels) || skb->len < offset)
+		return NULL;
+	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
+	if (!wire || wire->transport->input != input)
+		return NULL;
+	err = xtun_wire_parse(wire, skb, offset, skb->len - offset, ipproto, h);
+	if (err < 0 || h->unsure)
+		return NULL;
+	*reason = err;
+
+	xtun_outer_addrs(skb, &match);
+	conf = xtun_lookup_hot(&match, h, skb);
+	if (!conf && *reason && !h->n_ids)
+		conf = xtun_lookup_ends(&match);
+	else if (!conf && !*reason)
+		xtun_rcv_other_key(&match, h);
+	if (unlikely(conf && *reason && *reason == wire->answered)) {
+		xtun_rcv_count(conf, *reason);
+		return NULL;
+	}
+	return conf;
+}
+
+/**
+ * xtun_rcv() - take a packet in, if it is for a tunnel
+ * @skb: the packet, consumed if it is; its network header the outer one; else pulled at
+ *	most
+ * @input: where it comes from
+ * @family: AF_INET or AF_INET6, of the underlay
+ * @ipproto: protocol number in the outer header
+ * @offset: bytes from the data of @skb to the end of the outer IP header
+ *
+ * Context: BH disabled, RCU.
+ * Return: whether it was taken.
+ */
+bool xtun_rcv(struct sk_buff *skb, enum xtun_input input, u8 family, u8 ipproto,
+	      unsigned int offset)
+{
+	enum xtun_drop_reason reason;
+	struct xtun_conf *conf;
+	struct xtun_hdr h;
+
+	conf = xtun_rcv_find(skb, input, family, ipproto, offset, &h, &reason);
+	if (!conf)
+		return false;
+	if (input == XTUN_INPUT_HOOK && !xtun_local_in(skb, family, offset))
+		xtun_drop(conf->tun, skb, XTUN_RX_CONNTRACK);
+	else
+		xtun_rx(skb, conf, &h, reason);
+	return true;
 }

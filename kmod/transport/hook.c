@@ -20,6 +20,7 @@
 
 #include "../conf.h"
 #include "../device.h"
+#include "../local_in.h"
 #include "../net.h"
 #include "../outer.h"
 #include "../packet.h"
@@ -123,101 +124,19 @@ static unsigned int xtun_hook_error(struct sk_buff *skb,
 	return verdict == XTUN_VERDICT_FALSE ? NF_DROP : NF_ACCEPT;
 }
 
-/* Conntrack confirms after us; unconfirmed, every packet would be NEW. */
-static bool xtun_confirm(struct sk_buff *skb)
-{
-	const struct nf_ct_hook *hook;
-	enum ip_conntrack_info ctinfo;
-	struct nf_conn *ct;
-
-	ct = nf_ct_get(skb, &ctinfo);
-	if (!ct || nf_ct_is_confirmed(ct))
-		return true;
-	hook = rcu_dereference(nf_ct_hook);
-	return !hook || hook->confirm(skb) == NF_ACCEPT;
-}
-
-/*
- * What lies between this hook and a protocol's handler or a socket, and is not
- * passed by packets that are taken here: ip_local_deliver_finish(),
- * ip6_protocol_deliver_rcu(), and the input functions of UDP, ICMP and ICMPv6.
- *
- * Done:
- * - Conntrack confirms at the same place or after it: xtun_confirm(). A helper
- *   of conntrack is not run: none knows what is in a tunnel.
- * - A delivery time that the sender's host has left in the packet would delay it
- *   on its next way out: cleared below.
- * - IpInDelivers, Ip6InDelivers: counted below. Those of UDP and ICMP are not:
- *   the tunnel has counters, with a name for each reason.
- * - Early demux, or TPROXY and BPF, may have chosen a socket and with it a route:
- *   skb_orphan() below, and the route goes in xtun_pull_header(). A tunnel names
- *   both ends, so its packets are its own, whatever socket was chosen.
- * - IPv6 extension headers: xtun_exthdrs_ok().
- * - IPsec policy, here without a socket, for which nobody can set one:
- *   xtun_outer_allowed_in(). Conntrack's entry, IPsec's path and the outer
- *   packet's options, which are in skb->cb: xtun_pull_header(), and the input of
- *   the inner packet, which writes skb->cb anew.
- * - UDP's length, of IPv6 that of a jumbogram too, which is refused:
- *   xtun_udp_check(); a packet that is longer is cut there.
- * - Checksums, one of zero over IPv6, and what is counted of them in
- *   skb->csum_level and kept in skb->csum: xtun_outer_udp_csum_ok(),
- *   xtun_outer_icmp_csum_ok(), and csum_ok of the encapsulation.
- * - Datagrams that GRO has merged without the tunnel's leave: xtun_hook_split().
- * - Fragments of memory that the sender may still write to (MSG_ZEROCOPY): the
- *   input of the inner packet copies them.
- *
- * Not done:
- * - Raw sockets get no copy of a tunnel's packets. Packet sockets do.
- * - No protocol or port unreachable is sent: somebody is there.
- * - To many: nobody else of the host gets a copy of a tunnel's packet to a
- *   multicast group or broadcast address, which IP has looked whether the host is
- *   in. Which sources of a group are wanted is said by sockets, for themselves.
- * - Socket memory, socket filters, BPF that looks sockets up or belongs to a
- *   control group, the least TTL that a socket takes, and LSMs where they judge
- *   what a socket gets: tunnels have no socket; the inner packet meets all of
- *   that. The queue to the inner packet's input has a limit: xtun_cells_rx().
- * - UDP-Lite, and encapsulations that other sockets have: not of these protocols
- *   and ports.
- * - The limits and switches of echo replies: nothing is replied.
- */
-static void xtun_hook_take(struct sk_buff *skb, const struct xtun_hooked *p,
-			   const struct xtun_conf *conf, struct xtun_hdr *h,
-			   enum xtun_drop_reason reason)
-{
-	const void *header = skb->data;
-
-	if (unlikely(!xtun_confirm(skb))) {
-		xtun_drop(conf->tun, skb, XTUN_RX_CONNTRACK);
-		return;
-	}
-	skb_orphan(skb);
-	skb_clear_delivery_time(skb);
-	xtun_outer_delivered(skb, p->family);
-	__skb_pull(skb, p->offset);
-	skb_postpull_rcsum(skb, header, p->offset);
-	xtun_rcv(skb, conf, h, reason);
-}
-
 static unsigned int xtun_hook_packet(struct sk_buff *skb,
 				     const struct xtun_hooked *p)
 {
-	enum xtun_drop_reason reason;
-	struct xtun_conf *conf;
-	struct xtun_hdr h;
+	bool taken;
 
-	conf = xtun_rcv_find(skb, XTUN_INPUT_HOOK, p->family, p->proto,
-			     p->offset, &h, &reason);
-	if (!conf)
-		return NF_ACCEPT;
-	if (likely(softirq_count())) {
-		xtun_hook_take(skb, p, conf, &h, reason);
-		return NF_STOLEN;
-	}
+	if (likely(softirq_count()))
+		return xtun_rcv(skb, XTUN_INPUT_HOOK, p->family, p->proto, p->offset) ?
+		       NF_STOLEN : NF_ACCEPT;
 	/* What a queue to user space gives back comes in process context. */
 	local_bh_disable();
-	xtun_hook_take(skb, p, conf, &h, reason);
+	taken = xtun_rcv(skb, XTUN_INPUT_HOOK, p->family, p->proto, p->offset);
 	local_bh_enable();
-	return NF_STOLEN;
+	return taken ? NF_STOLEN : NF_ACCEPT;
 }
 
 /*

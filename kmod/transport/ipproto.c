@@ -20,16 +20,7 @@
 /* Zero takes the packet; anything else passes it on. */
 static int xtun_ipproto_rcv(struct sk_buff *skb, u8 family, u8 ipproto)
 {
-	enum xtun_drop_reason reason;
-	struct xtun_conf *conf;
-	struct xtun_hdr h;
-
-	conf = xtun_rcv_find(skb, XTUN_INPUT_HANDLER, family, ipproto, 0, &h,
-			     &reason);
-	if (!conf)
-		return -ENOENT;
-	xtun_rcv(skb, conf, &h, reason);
-	return 0;
+	return xtun_rcv(skb, XTUN_INPUT_HANDLER, family, ipproto, 0) ? 0 : -ENOENT;
 }
 
 static int xtun_rcv_4in4(struct sk_buff *skb)
