@@ -312,6 +312,10 @@ static int xtun_follow_event(struct notifier_block *nb, unsigned long event,
 	case NETDEV_REGISTER:
 		xtun_follow_bound(xn, 0);
 		break;
+	case NETDEV_UDP_TUNNEL_PUSH_INFO:
+	case NETDEV_UDP_TUNNEL_DROP_INFO:
+		xtun_udp_tell(dev, event == NETDEV_UDP_TUNNEL_PUSH_INFO);
+		break;
 	}
 	return NOTIFY_DONE;
 }

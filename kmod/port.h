@@ -24,6 +24,7 @@ struct xtun_port_id {
  * @wire: what it carries
  * @users: how many tunnels, under RTNL
  * @sock: holds it, or NULL for one of peers or one that others may have, too
+ * @nic: what network cards have been told that it is, or 0, under RTNL
  * @rcu: for the grace period before it is freed
  */
 struct xtun_port {
@@ -32,6 +33,7 @@ struct xtun_port {
 	const struct xtun_wire *wire;
 	unsigned int users;
 	struct socket *sock;
+	u8 nic;
 	struct rcu_head rcu;
 };
 

@@ -153,6 +153,8 @@ struct xtun_stray {
  * @pair: the port that packets are sent from is the one where they arrive, and
  *	the peer's may be another
  * @shared: others may use the port, too: it is not held
+ * @nic: what network cards that know it call it, enum udp_parsable_tunnel_type, by
+ *	payload; 0 where none does
  * @transport: what brings packets
  * @parse: reads a header of which @len bytes are there, behind the transport's.
  *	A header that ends too early is XTUN_RX_TRUNCATED, with what could be
@@ -179,6 +181,7 @@ struct xtun_wire {
 	u8 hdr_max;
 	bool pair;
 	bool shared;
+	u8 nic[XTUN_PAYLOAD_MAX + 1];
 	const struct xtun_transport *transport;
 	int (*parse)(const u8 *hdr, unsigned int len, u8 ipproto,
 		     struct xtun_hdr *h);
@@ -340,6 +343,7 @@ int xtun_ipproto_init(void);
 void xtun_ipproto_exit(void);
 int xtun_hook_get(const struct xtun_conf *conf, struct netlink_ext_ack *extack);
 void xtun_hook_put(const struct xtun_conf *conf);
+void xtun_udp_tell(struct net_device *dev, bool there);
 bool xtun_exthdrs_ok(struct sk_buff *skb, unsigned int end);
 
 #endif /* _XTUN_WIRE_H */

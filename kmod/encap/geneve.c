@@ -6,6 +6,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/unaligned.h>
+#include <net/udp_tunnel.h>
 
 #include "../conf.h"
 #include "../packet.h"
@@ -88,6 +89,10 @@ static const struct xtun_wire xtun_geneve_wire = {
 	.id = 4,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_GENEVE_LEN,
+	.nic = {
+		[XTUN_PAYLOAD_ETH] = UDP_TUNNEL_TYPE_GENEVE,
+		[XTUN_PAYLOAD_IP] = UDP_TUNNEL_TYPE_GENEVE,
+	},
 	.transport = &xtun_udp_transport,
 	.parse = xtun_geneve_parse,
 };

@@ -6,6 +6,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/unaligned.h>
+#include <net/udp_tunnel.h>
 
 #include "../conf.h"
 #include "../packet.h"
@@ -118,6 +119,10 @@ static const struct xtun_wire xtun_vxlan_wire = {
 	.id = 3,
 	.ipproto = IPPROTO_UDP,
 	.hdr_max = XTUN_VXLAN_LEN,
+	.nic = {
+		[XTUN_PAYLOAD_ETH] = UDP_TUNNEL_TYPE_VXLAN,
+		[XTUN_PAYLOAD_IP] = UDP_TUNNEL_TYPE_VXLAN_GPE,
+	},
 	.transport = &xtun_udp_transport,
 	.parse = xtun_vxlan_parse,
 };

@@ -315,11 +315,55 @@ static int xtun_port_hold(struct xtun_port *port, const struct xtun_conf *conf,
 	return err == -EADDRINUSE ? xtun_port_refuse_taken(conf, extack) : err;
 }
 
+/* Cards that know what arrives at a port look for flows inside. */
+static void xtun_port_tell(struct xtun_port *port, u8 nic)
+{
+	if (!port->sock || port->nic == nic)
+		return;
+	if (port->nic)
+		udp_tunnel_notify_del_rx_port(port->sock->sk, port->nic);
+	port->nic = nic;
+	if (nic)
+		udp_tunnel_notify_add_rx_port(port->sock->sk, nic);
+}
+
 static void xtun_port_let_go(struct xtun_port *port)
 {
+	xtun_port_tell(port, 0);
 	if (port->sock)
 		udp_tunnel_sock_release(port->sock->sk);
 	port->sock = NULL;
+}
+
+static u8 xtun_port_nic(const struct xtun_conf *conf)
+{
+	return conf->ops->wire->nic[conf->p.payload];
+}
+
+/**
+ * xtun_udp_tell() - tell a network card of the ports that tunnels have
+ * @dev: the card
+ * @there: they are there, else they are to be forgotten
+ *
+ * Context: RTNL, in a netdevice notifier.
+ */
+void xtun_udp_tell(struct net_device *dev, bool there)
+{
+	struct xtun_net *xn = xtun_net(dev_net(dev));
+	struct hlist_head *buckets = &xn->ports[0][0];
+	struct xtun_port *port;
+	int i;
+
+	for (i = 0; i < 2 * XTUN_PORT_BUCKETS; i++) {
+		hlist_for_each_entry(port, &buckets[i], node) {
+			if (!port->nic)
+				continue;
+			if (there)
+				udp_tunnel_push_rx_port(dev, port->sock->sk, port->nic);
+			else
+				udp_tunnel_drop_rx_port(dev, port->sock->sk, port->nic);
+		}
+	}
 }
 
 static int xtun_port_new(const struct xtun_conf *conf, struct xtun_port_id id,
@@ -341,6 +385,7 @@ static int xtun_port_new(const struct xtun_conf *conf, struct xtun_port_id id,
 		kfree(port);
 		return err;
 	}
+	xtun_port_tell(port, xtun_port_nic(conf));
 	hlist_add_head_rcu(&port->node, xtun_port_bucket(xn, id));
 	WRITE_ONCE(xn->n_ports[v6], xn->n_ports[v6] + 1);
 	static_branch_inc(&xtun_udp_key);
@@ -357,9 +402,11 @@ static int xtun_port_turn(struct xtun_port *port, const struct xtun_conf *conf,
 	if (port->users != 1 || now == conf || !xtun_uses_port(now, port->id))
 		return xtun_port_refuse_wire(conf, port->id, extack);
 	err = xtun_port_hold(port, conf, extack);
-	if (!err)
-		WRITE_ONCE(port->wire, conf->ops->wire);
-	return err;
+	if (err)
+		return err;
+	WRITE_ONCE(port->wire, conf->ops->wire);
+	xtun_port_tell(port, xtun_port_nic(conf));
+	return 0;
 }
 
 static int xtun_port_get(const struct xtun_conf *conf, struct xtun_port_id id,
@@ -384,6 +431,8 @@ static void xtun_port_stay(struct xtun_port *port, const struct xtun_conf *now)
 	WRITE_ONCE(port->wire, now->ops->wire);
 	if (port->wire->shared)
 		xtun_port_let_go(port);
+	else
+		xtun_port_tell(port, xtun_port_nic(now));
 }
 
 static void xtun_port_put(const struct xtun_conf *conf, struct xtun_port_id id)

@@ -62,7 +62,6 @@ main()
 	"$VM_DIR/build.sh" "${kernels[@]}" || exit 1
 	mkdir -p "$OUT"
 	for k in "${kernels[@]}"; do
-		kernel_make "$k" -s M="$TOP/build/$k/selftests/bench" modules || exit 1
 		say "counting on $k"
 		count "$k" &
 		pids+=($!)

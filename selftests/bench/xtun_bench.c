@@ -30,6 +30,7 @@
 #include <linux/vmalloc.h>
 #include <net/ip.h>
 #include <net/rtnetlink.h>
+#include <net/udp_tunnel.h>
 
 #define BENCH_PACKETS_MAX	BIT(20)
 #define BENCH_LEN_MAX		2048
@@ -47,7 +48,7 @@ enum {
 /* The most that a network card of this kind can take off the stack. */
 #define BENCH_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM |	\
 			 NETIF_F_RXCSUM | NETIF_F_HIGHDMA | NETIF_F_GSO_SOFTWARE | \
-			 NETIF_F_GSO_ENCAP_ALL)
+			 NETIF_F_GSO_ENCAP_ALL | NETIF_F_RX_UDP_TUNNEL_PORT)
 
 struct bench_packet {
 	u16 len;
@@ -608,6 +609,23 @@ static const struct net_device_ops bench_netdev_ops = {
 	.ndo_validate_addr = eth_validate_addr,
 };
 
+/* It is told of UDP tunnels, and "ethtool --show-tunnels" what it was told. */
+static int bench_port(struct net_device *dev, unsigned int table, unsigned int entry,
+		      struct udp_tunnel_info *info)
+{
+	return 0;
+}
+
+static const struct udp_tunnel_nic_info bench_tunnels = {
+	.set_port = bench_port,
+	.unset_port = bench_port,
+	.tables = {
+		{ .n_entries = 8, .tunnel_types = UDP_TUNNEL_TYPE_VXLAN },
+		{ .n_entries = 8, .tunnel_types = UDP_TUNNEL_TYPE_GENEVE |
+						  UDP_TUNNEL_TYPE_VXLAN_GPE },
+	},
+};
+
 static void bench_setup(struct net_device *dev)
 {
 	ether_setup(dev);
@@ -618,6 +636,7 @@ static void bench_setup(struct net_device *dev)
 	dev->hw_features |= BENCH_FEATURES;
 	dev->hw_enc_features |= BENCH_FEATURES;
 	dev->vlan_features |= BENCH_FEATURES;
+	dev->udp_tunnel_nic_info = &bench_tunnels;
 	eth_hw_addr_random(dev);
 }
 

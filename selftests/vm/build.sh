@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Builds what the virtual machines run: the tools into build/tools, and the
-# module for each kernel named into build/KERNEL/kmod.  The sources are linked
+# Builds what the virtual machines run: the tools into build/tools, and for each kernel
+# named the module into build/KERNEL/kmod, and that of the network cards that tests and
+# the bench have into build/KERNEL/selftests/bench.  The sources are linked
 # there, not copied, so that one checkout can be built for all kernels side by
 # side and only what changed is compiled again.
 #
@@ -30,6 +31,7 @@ main()
 		say "module for kernel $k"
 		link_sources "$TOP/build/$k"
 		kernel_make "$k" -s M="$TOP/build/$k/kmod" modules
+		kernel_make "$k" -s M="$TOP/build/$k/selftests/bench" modules
 	done
 }
 
