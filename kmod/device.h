@@ -154,10 +154,8 @@ struct xtun_exchange {
  * @net: underlay, the netns in which the tunnel was made
  * @conf: its configuration, under RTNL for writers
  * @pcpu: counters
- * @oseq: sequence number of the next packet to send
  * @exchange: of requests and replies
  * @keepalive: sends packets that carry nothing
- * @iseq: sequence number after the last received one, with XTUN_ISEQ_SEEN
  * @list: in struct xtun_net
  * @bound: in struct xtun_net, of those that have a dev, under RTNL
  * @id: unlike that of any other tunnel, ever
@@ -181,16 +179,17 @@ struct xtun_exchange {
  * @same_logged: that dev is not followed was logged, under RTNL
  * @extack: of the request that makes it, until it is registered, under RTNL
  * @counted: when each counter was counted last, in jiffies
+ * @oseq: sequence number of the next packet to send; with the next one, alone in a
+ *	cache line, since all CPUs write them for each packet, if the tunnel has them
+ * @iseq: sequence number after the last received one, with XTUN_ISEQ_SEEN
  */
 struct xtun_dev {
 	struct net_device *dev;
 	struct net *net;
 	struct xtun_conf __rcu *conf;
 	struct xtun_pcpu __percpu *pcpu;
-	atomic_t oseq;
 	struct xtun_exchange exchange;
 	struct delayed_work keepalive;
-	atomic64_t iseq;
 	struct list_head list;
 	struct hlist_node bound;
 	u32 id;
@@ -212,6 +211,8 @@ struct xtun_dev {
 	bool same_logged;
 	struct netlink_ext_ack *extack;
 	unsigned long counted[XTUN_COUNTERS];
+	atomic_t oseq ____cacheline_aligned_in_smp;
+	atomic64_t iseq;
 };
 
 #define XTUN_ISEQ_SEEN		BIT_ULL(32)

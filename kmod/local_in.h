@@ -73,6 +73,9 @@ static inline bool xtun_confirm(struct sk_buff *skb)
  * - UDP-Lite, and encapsulations that other sockets have: not of these protocols
  *   and ports.
  * - The limits and switches of echo replies: nothing is replied.
+ *
+ * Context: BH disabled, RCU.
+ * Return: false when connection tracking refuses the packet.
  */
 static inline bool xtun_local_in(struct sk_buff *skb, u8 family, unsigned int offset)
 {

@@ -244,9 +244,8 @@ static union nf_inet_addr xtun_rx_peer(const struct sk_buff *skb,
 }
 
 /* Everything in the outer headers that can end the packet. */
-static __always_inline enum xtun_drop_reason xtun_rx_outer(struct sk_buff *skb,
-					   const struct xtun_conf *conf,
-					   struct xtun_hdr *h)
+static __always_inline enum xtun_drop_reason
+xtun_rx_outer(struct sk_buff *skb, const struct xtun_conf *conf, struct xtun_hdr *h)
 {
 	const struct xtun_wire *wire = conf->ops->wire;
 	const struct xtun_transport *transport = wire->transport;
@@ -298,9 +297,9 @@ static void xtun_rx_confirm(const struct sk_buff *skb,
 }
 
 /* And what it carries, which the data is at afterwards. */
-static __always_inline enum xtun_drop_reason xtun_rx_inner(struct sk_buff *skb,
-					   const struct xtun_conf *conf,
-					   const struct xtun_hdr *h)
+static __always_inline enum xtun_drop_reason
+xtun_rx_inner(struct sk_buff *skb, const struct xtun_conf *conf,
+	      const struct xtun_hdr *h)
 {
 	u8 outer_tos = xtun_outer_tos_in(skb, conf->match.family);
 	struct xtun_dev *tun = conf->tun;
@@ -376,7 +375,7 @@ xtun_rcv_find(struct sk_buff *skb, enum xtun_input input, u8 family, u8 ipproto,
 	struct xtun_conf *conf;
 	int err;
 
-	if (list_empty(&xtun_net_rcu(net)->tunnels) || skb->len < offset)
+	if (skb->len < offset)
 		return NULL;
 	wire = xtun_wire_find(skb, offset, ipproto, false, &match);
 	if (!wire || wire->transport->input != input)

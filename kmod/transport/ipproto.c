@@ -11,6 +11,7 @@
 #include <net/xfrm.h>
 
 #include "../conf.h"
+#include "../net.h"
 #include "../packet.h"
 #include "../wire.h"
 
@@ -20,6 +21,9 @@
 /* Zero takes the packet; anything else passes it on. */
 static int xtun_ipproto_rcv(struct sk_buff *skb, u8 family, u8 ipproto)
 {
+	/* Where there is no tunnel, in-tree drivers are to pay nothing for this one. */
+	if (list_empty(&xtun_net_rcu(dev_net(skb->dev))->tunnels))
+		return -ENOENT;
 	return xtun_rcv(skb, XTUN_INPUT_HANDLER, family, ipproto, 0) ? 0 : -ENOENT;
 }
 
