@@ -7,6 +7,7 @@
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/in.h>
+#include <linux/jump_label.h>
 #include <linux/socket.h>
 #include <net/xfrm.h>
 
@@ -18,11 +19,14 @@
 /* Before the in-tree drivers, which are at 0 and 1. */
 #define XTUN_TUNNEL_PRIORITY	(-1)
 
+/* Tunnels that there are, in whatever netns: without any, others pay nothing for it. */
+static DEFINE_STATIC_KEY_FALSE(xtun_ipproto_key);
+
 /* Zero takes the packet; anything else passes it on. */
 static int xtun_ipproto_rcv(struct sk_buff *skb, u8 family, u8 ipproto)
 {
-	/* Where there is no tunnel, in-tree drivers are to pay nothing for this one. */
-	if (list_empty(&xtun_net_rcu(dev_net(skb->dev))->tunnels))
+	if (!static_branch_unlikely(&xtun_ipproto_key) ||
+	    list_empty(&xtun_net_rcu(dev_net(skb->dev))->tunnels))
 		return -ENOENT;
 	return xtun_rcv(skb, XTUN_INPUT_HANDLER, family, ipproto, 0) ? 0 : -ENOENT;
 }
@@ -106,11 +110,13 @@ static const unsigned short xtun_chains[] = { AF_INET, AF_INET6, AF_MPLS };
 static int xtun_ipproto_get(const struct xtun_conf *conf,
 			    struct netlink_ext_ack *extack)
 {
+	static_branch_inc(&xtun_ipproto_key);
 	return 0;
 }
 
 static void xtun_ipproto_put(const struct xtun_conf *conf)
 {
+	static_branch_dec(&xtun_ipproto_key);
 }
 
 const struct xtun_transport xtun_ipproto_transport = {
