@@ -29,7 +29,7 @@
  * @lock: where others may preempt who has BH disabled (PREEMPT_RT), of @queue
  * @queued: so many have ever come into @queue
  * @passed: so many of them has the stack, none of which GRO still holds
- * @wanted: somebody waits until @passed is so many
+ * @waiting: somebody waits for @passed, under RTNL
  * @napi: polls them; on the CPU itself, or, once that is offline, on another one
  */
 struct xtun_cell {
@@ -37,7 +37,7 @@ struct xtun_cell {
 	local_lock_t lock;
 	u32 queued;
 	u32 passed;
-	u32 wanted;
+	bool waiting;
 	struct napi_struct napi;
 };
 
@@ -169,7 +169,7 @@ static int xtun_cell_done(struct xtun_cell *cell, int done, int budget)
 {
 	u32 taken = cell->queued - skb_queue_len(&cell->queue);
 
-	if (likely((s32)(READ_ONCE(cell->wanted) - cell->passed) <= 0)) {
+	if (likely(!READ_ONCE(cell->waiting))) {
 		if (done == budget)
 			return budget;
 	} else {
@@ -263,9 +263,10 @@ void xtun_cells_drain(void)
 		queued = READ_ONCE(cell->queued);
 		if (READ_ONCE(cell->passed) == queued)
 			continue;
-		WRITE_ONCE(cell->wanted, queued);
+		WRITE_ONCE(cell->waiting, true);
 		while ((s32)(READ_ONCE(cell->passed) - queued) < 0)
 			usleep_range(50, 500);
+		WRITE_ONCE(cell->waiting, false);
 	}
 }
 
