@@ -102,6 +102,19 @@ def outer_fragments(bed, family, words):
         ktap.eq(tunnel.wait_delivered(), [inner], "delivered")
 
 
+@ktap.case("a packet in one piece is not put together with fragments of others (RFC 6946)")
+def atomic(bed):
+    tunnel = bed.tunnel(GRE, "v6")
+    whole, cut = tunnel.inner("v4"), tunnel.inner("v6", data=bytes(range(256)) * 4)
+    alone, body = (bytes(encapsulate(tunnel, inner))[40:] for inner in (whole, cut))
+    tunnel.delivered()
+    with tunnel.ns.moves(tunnel.dev):
+        for part, at, more in ((body[:512], 0, 1), (alone, 0, 0), (body[512:], 512, 0)):
+            tunnel.send(pkt.IPv6ExtHdrFragment(nh=pkt.GRE_PROTO, offset=at // 8, m=more,
+                                               id=78) / part, 44)
+        ktap.eq(tunnel.wait_delivered(2), [whole, cut], "delivered")
+
+
 # ---- broken GRE headers ----
 
 def flipped(tunnel, byte, bit=1, **changes):

@@ -266,6 +266,22 @@ static bool xtun_is_fragment6(struct sk_buff *skb)
 }
 
 /*
+ * Is it one of several fragments? A packet in one piece may have their header too, and
+ * is not to be put together with others of the same identification (RFC 6946).
+ */
+static bool xtun_is_part6(struct sk_buff *skb)
+{
+	const struct frag_hdr *frag;
+	struct frag_hdr buf;
+	unsigned int at = 0;
+
+	if (ipv6_find_hdr(skb, &at, NEXTHDR_FRAGMENT, NULL, NULL) < 0)
+		return false;
+	frag = skb_header_pointer(skb, at, sizeof(buf), &buf);
+	return frag && frag->frag_off & htons(IP6_OFFSET | IP6_MF);
+}
+
+/*
  * IPv6 is reassembled behind this hook, so fragments have to be here, those for others
  * too. What cannot be is left to the stack, which says what is wrong with it.
  */
@@ -301,7 +317,7 @@ static noinline unsigned int xtun_hook6_ext(struct sk_buff *skb,
 	struct xtun_hooked p = { .family = AF_INET6 };
 	unsigned int verdict;
 
-	if (xtun_is_fragment6(skb)) {
+	if (xtun_is_part6(skb)) {
 		verdict = xtun_reassemble6(state->net, skb);
 		if (verdict != NF_ACCEPT || xtun_is_fragment6(skb))
 			return verdict;
