@@ -51,21 +51,27 @@ static struct net_device *xtun_cells_dev;
 
 /**
  * struct xtun_dest - where the packets of a poll go, of which many have the same
- * @net: netns of the last that was asked about, NULL before the first
+ * @scope: where the last that was asked about came: its device if that is the port of a
+ *	VRF, else the netns; NULL before the first
  * @addr: its destination
  * @protocol: its ethertype
  * @ours: that is an address of this host, or a group, which may be
  */
 struct xtun_dest {
-	struct net *net;
+	const void *scope;
 	union nf_inet_addr addr;
 	__be16 protocol;
 	bool ours;
 };
 
+static const void *xtun_dest_scope(const struct sk_buff *skb)
+{
+	return netif_is_l3_slave(skb->dev) ? (const void *)skb->dev : dev_net(skb->dev);
+}
+
 static bool xtun_dest_same(const struct xtun_dest *last, const struct sk_buff *skb)
 {
-	if (last->net != dev_net(skb->dev) || last->protocol != skb->protocol)
+	if (last->scope != xtun_dest_scope(skb) || last->protocol != skb->protocol)
 		return false;
 	return skb->protocol == htons(ETH_P_IP) ?
 	       last->addr.ip == ip_hdr(skb)->daddr :
@@ -76,7 +82,7 @@ static noinline bool xtun_dest_find(struct xtun_dest *last, const struct sk_buff
 {
 	struct net *net = dev_net(skb->dev);
 
-	last->net = net;
+	last->scope = xtun_dest_scope(skb);
 	last->protocol = skb->protocol;
 	if (skb->protocol == htons(ETH_P_IP)) {
 		last->addr.ip = ip_hdr(skb)->daddr;
@@ -85,7 +91,7 @@ static noinline bool xtun_dest_find(struct xtun_dest *last, const struct sk_buff
 	} else {
 		last->addr.in6 = ipv6_hdr(skb)->daddr;
 		last->ours = ipv6_addr_is_multicast(&last->addr.in6) ||
-			     ipv6_chk_addr(net, &last->addr.in6, NULL, 0);
+			     ipv6_chk_addr(net, &last->addr.in6, skb->dev, 0);
 	}
 	return last->ours;
 }
@@ -198,7 +204,7 @@ static int xtun_cell_poll(struct napi_struct *napi, int budget)
 		if (!skb)
 			break;
 		done++;
-		/* Nobody may see a packet of a device that is being deleted. */
+		/* Its device may be on its way out. */
 		if (unlikely(!(skb->dev->flags & IFF_UP))) {
 			xtun_drop(netdev_priv(skb->dev), skb, XTUN_RX_BACKLOG);
 			continue;

@@ -5,9 +5,9 @@
 import collections
 import contextlib
 import functools
-import glob
 import json
 import select
+import socket
 import struct
 
 from lib import bed, capture, ktap, net, pkt, traffic
@@ -121,8 +121,11 @@ def datagrams(kind, dst, ttl=64, count=COUNT):
             for number in range(count)]
 
 
-def merging_socket(ns, address):
-    sock = traffic.udp(ns, address, PORT)
+def merging_socket(ns, address, dev=None):
+    sock = traffic.udp(ns, family=net.family_of(address))
+    if dev:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, dev.encode())
+    sock.bind((address, PORT))
     sock.setsockopt(UDP, UDP_GRO, 1)
     return sock
 
@@ -150,6 +153,24 @@ def merged(lab, words, kind, gro):
     ktap.eq(b"".join(data for data, _ in seen),
             b"".join(data_of(number) for number in range(COUNT)), "data of all")
     ktap.eq({size for _, size in seen}, {SIZE}, "sizes of the datagrams")
+    ktap.true(len(seen) < COUNT, f"some of them were merged: {len(seen)} came of {COUNT}")
+
+
+@ktap.table("encap ip in a VRF, {0} inside: who wants merged datagrams gets them", FAMILIES)
+def merged_in_vrf(lab, kind):
+    net.need_modules("vrf")
+    router, address = lab.router, pkt.INNER[kind][0]
+    peered(router, "encap ip", "off")
+    router.ns.ip("link add red type vrf table 10", "link set red up", "link set t0 master red")
+    if kind == "v6":
+        # It is lost when the device gets a master.
+        router.ns.ip(addresses("t0", 0)[1])
+    ktap.defer(router.ns.ip, "link del red")
+    sock = merging_socket(router.ns, address, "red")
+    from_peer(router, "encap ip", kind, datagrams(kind, address))
+    seen = []
+    while sum(len(data) for data, _ in seen) < COUNT * SIZE:
+        seen.append(take_merged(sock))
     ktap.true(len(seen) < COUNT, f"some of them were merged: {len(seen)} came of {COUNT}")
 
 
@@ -344,48 +365,7 @@ def bridges(lab, words, kind, port):
         ktap.eq(host.drops("t0"), {}, f"drops of {host}")
 
 
-# ---- threads, and packet sockets ----
-
-def threads(dev):
-    """How many of the kernel's threads poll the device."""
-    count = 0
-    for path in glob.glob("/proc/[0-9]*/comm"):
-        with contextlib.suppress(OSError), open(path) as file:
-            count += file.read().startswith(f"napi/{dev}-")
-    return count
-
-
-@ktap.table("{0}: a tunnel that threads poll loses nothing", ENCAPS)
-def threaded(lab, words):
-    hosts = lab.hosts
-    both_ends(hosts, words)
-    for number, ns in enumerate(hosts):
-        ns.ip(*addresses("t0", number))
-        # ip netns exec: it has the namespace's own /sys.
-        seen = ns.run("ip", "netns", "exec", ns.name, "sh", "-c",
-                      "echo 1 >/sys/class/net/t0/threaded")
-        if seen.returncode:
-            ktap.skip(f"this kernel's devices have no threads: {seen.stderr.strip()}")
-    ktap.true(threads("t0"), "threads that poll the tunnels")
-    with hosts.a.moves("t0"), hosts.b.moves("t0"):
-        for src, dst, end in ((hosts.a, hosts.b, 1), (hosts.b, hosts.a, 0)):
-            for kind in FAMILIES:
-                traffic.tcp_bulk(src, dst, pkt.INNER[kind][end], 512 << 10)
-                send_as_one(src, dst, kind, pkt.INNER[kind][end])
-                many_datagrams(src, dst, pkt.INNER[kind][end])
-
-
-def many_datagrams(src, dst, address, count=100):
-    receiver = traffic.udp(dst, address)
-    sender = traffic.udp(src, family=receiver.family)
-    for number in range(count):
-        sender.sendto(data_of(number), receiver.getsockname()[:2])
-    seen = [traffic.recv(receiver, f"datagram {number}")[0] for number in range(count)]
-    # Sent by two processors, one may overtake another.
-    ktap.eq(sorted(seen), [data_of(number) for number in range(count)], "datagrams")
-    sender.close()
-    receiver.close()
-
+# ---- packet sockets ----
 
 def inner_of(words, outer):
     """The inner packet of an outer one (bytes)."""
