@@ -23,6 +23,7 @@ struct xtun_port_id {
  * @id: which
  * @wire: what it carries
  * @users: how many tunnels, under RTNL
+ * @frames: how many of them have payload eth, under RTNL
  * @sock: holds it, or NULL for one of peers or one that others may have, too
  * @nic: what network cards have been told that it is, or 0, under RTNL
  * @rcu: for the grace period before it is freed
@@ -32,6 +33,7 @@ struct xtun_port {
 	struct xtun_port_id id;
 	const struct xtun_wire *wire;
 	unsigned int users;
+	unsigned int frames;
 	struct socket *sock;
 	u8 nic;
 	struct rcu_head rcu;
@@ -44,7 +46,7 @@ DECLARE_STATIC_KEY_FALSE(xtun_udp_key);
  * @net: underlay
  * @family: AF_INET or AF_INET6
  *
- * Context: any.
+ * Context: RCU.
  * Return: whether there is.
  */
 static inline bool xtun_udp_any(const struct net *net, u8 family)

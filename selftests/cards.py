@@ -98,6 +98,19 @@ def shared(_):
     host.expect()
 
 
+@ktap.case("a port that both payloads share is what frames have, as long as there are any")
+def mixed(_):
+    host = Host()
+    host.add("encap vxlan key 7 payload ip dport 4789")
+    host.expect((4789, GPE))
+    host.add("encap vxlan key 8", name="t1")
+    host.expect((4789, VXLAN))
+    host.ns.ip("link del t0")
+    host.expect((4789, VXLAN))
+    host.ns.ip("link del t1")
+    host.expect()
+
+
 @ktap.case("a card that comes later, or is asked again, knows them")
 def later(_):
     host = Host()

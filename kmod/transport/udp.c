@@ -316,7 +316,7 @@ static int xtun_port_hold(struct xtun_port *port, const struct xtun_conf *conf,
 }
 
 /* Cards that know what arrives at a port look for flows inside. */
-static void xtun_port_tell(struct xtun_port *port, u8 nic)
+static void xtun_port_tell_kind(struct xtun_port *port, u8 nic)
 {
 	if (!port->sock || port->nic == nic)
 		return;
@@ -329,15 +329,23 @@ static void xtun_port_tell(struct xtun_port *port, u8 nic)
 
 static void xtun_port_let_go(struct xtun_port *port)
 {
-	xtun_port_tell(port, 0);
+	xtun_port_tell_kind(port, 0);
 	if (port->sock)
 		udp_tunnel_sock_release(port->sock->sk);
 	port->sock = NULL;
 }
 
-static u8 xtun_port_nic(const struct xtun_conf *conf)
+/* Of a port that tunnels of both payloads share, what it is with frames. */
+static void xtun_port_tell(struct xtun_port *port)
 {
-	return conf->ops->wire->nic[conf->p.payload];
+	u8 payload = port->frames ? XTUN_PAYLOAD_ETH : XTUN_PAYLOAD_IP;
+
+	xtun_port_tell_kind(port, port->wire->nic[payload]);
+}
+
+static bool xtun_has_frames(const struct xtun_conf *conf)
+{
+	return conf->p.payload == XTUN_PAYLOAD_ETH;
 }
 
 /**
@@ -380,12 +388,13 @@ static int xtun_port_new(const struct xtun_conf *conf, struct xtun_port_id id,
 	port->id = id;
 	port->wire = conf->ops->wire;
 	port->users = 1;
+	port->frames = xtun_has_frames(conf);
 	err = xtun_port_hold(port, conf, extack);
 	if (err) {
 		kfree(port);
 		return err;
 	}
-	xtun_port_tell(port, xtun_port_nic(conf));
+	xtun_port_tell(port);
 	hlist_add_head_rcu(&port->node, xtun_port_bucket(xn, id));
 	WRITE_ONCE(xn->n_ports[v6], xn->n_ports[v6] + 1);
 	static_branch_inc(&xtun_udp_key);
@@ -405,7 +414,6 @@ static int xtun_port_turn(struct xtun_port *port, const struct xtun_conf *conf,
 	if (err)
 		return err;
 	WRITE_ONCE(port->wire, conf->ops->wire);
-	xtun_port_tell(port, xtun_port_nic(conf));
 	return 0;
 }
 
@@ -420,9 +428,12 @@ static int xtun_port_get(const struct xtun_conf *conf, struct xtun_port_id id,
 		return xtun_port_new(conf, id, extack);
 	if (port->wire != conf->ops->wire)
 		err = xtun_port_turn(port, conf, extack);
-	if (!err)
-		port->users++;
-	return err;
+	if (err)
+		return err;
+	port->users++;
+	port->frames += xtun_has_frames(conf);
+	xtun_port_tell(port);
+	return 0;
 }
 
 /* Of one tunnel's two configurations, the one in force stays. */
@@ -431,8 +442,6 @@ static void xtun_port_stay(struct xtun_port *port, const struct xtun_conf *now)
 	WRITE_ONCE(port->wire, now->ops->wire);
 	if (port->wire->shared)
 		xtun_port_let_go(port);
-	else
-		xtun_port_tell(port, xtun_port_nic(now));
 }
 
 static void xtun_port_put(const struct xtun_conf *conf, struct xtun_port_id id)
@@ -443,9 +452,11 @@ static void xtun_port_put(const struct xtun_conf *conf, struct xtun_port_id id)
 	struct xtun_port *port;
 
 	port = xtun_port_find(xn, id);
+	port->frames -= xtun_has_frames(conf);
 	if (--port->users) {
 		if (xtun_uses_port(now, id))
 			xtun_port_stay(port, now);
+		xtun_port_tell(port);
 		return;
 	}
 	static_branch_dec(&xtun_udp_key);
