@@ -273,8 +273,13 @@ static bool xtun_is_part6(struct sk_buff *skb)
 {
 	const struct frag_hdr *frag;
 	struct frag_hdr buf;
+	int flags = IP6_FH_F_SKIP_RH;
 	unsigned int at = 0;
 
+	/* One that goes on to another segment is on its way, and not at its end. */
+	if (ipv6_find_hdr(skb, &at, NEXTHDR_ROUTING, NULL, &flags) >= 0)
+		return false;
+	at = 0;
 	if (ipv6_find_hdr(skb, &at, NEXTHDR_FRAGMENT, NULL, NULL) < 0)
 		return false;
 	frag = skb_header_pointer(skb, at, sizeof(buf), &buf);
@@ -283,17 +288,19 @@ static bool xtun_is_part6(struct sk_buff *skb)
 
 /*
  * IPv6 is reassembled behind this hook, so fragments have to be here, those for others
- * too. What cannot be is left to the stack, which says what is wrong with it.
+ * too. One that is malformed is left to the stack, or dropped.
  */
 static unsigned int xtun_reassemble6(struct net *net, struct sk_buff *skb)
 {
-	int transport = skb_transport_header(skb) - skb_network_header(skb);
 	int err = nf_ct_frag6_gather(net, skb, IP6_DEFRAG_CONNTRACK_IN);
+	unsigned int at = sizeof(struct ipv6hdr);
 
 	if (err)
 		return err == -EINPROGRESS ? NF_STOLEN : NF_DROP;
-	/* Others read the headers before that of the fragments once more. */
-	skb_set_transport_header(skb, skb_network_offset(skb) + transport);
+	/* Others read on where input has come to: behind hop-by-hop options, if any. */
+	if (IP6CB(skb)->nhoff == at)
+		at += ipv6_optlen((struct ipv6_opt_hdr *)(skb_network_header(skb) + at));
+	skb_set_transport_header(skb, skb_network_offset(skb) + at);
 	return NF_ACCEPT;
 }
 
