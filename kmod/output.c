@@ -3,7 +3,10 @@
  * How an outer packet leaves this host through the IP stack's output; and who looks
  * at it there. output.h has the short way, for where nobody does.
  */
+#include <linux/kallsyms.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/string.h>
 #include <net/gso.h>
 #include <net/ip.h>
 #include <net/ip6_route.h>
@@ -101,20 +104,34 @@ int xtun_output_stack(struct xtun_cx *cx)
 	return ip6_local_out(net, NULL, skb);
 }
 
+/* A function of a module has the module's name in brackets behind its own. */
+static bool xtun_is_apparmor(const void *function)
+{
+	static const char * const names[] = {
+		"apparmor_ip_postroute",
+		"apparmor_ipv4_postroute",
+		"apparmor_ipv6_postroute",
+	};
+	char name[KSYM_SYMBOL_LEN];
+
+	snprintf(name, sizeof(name), "%ps", function);
+	return match_string(names, ARRAY_SIZE(names), name) >= 0;
+}
+
 static unsigned long xtun_find_apparmor(u8 family)
 {
 	const struct nf_hook_entries *hooks;
-	unsigned long hook, found = 0;
-	char name[32];
+	struct nf_hook_ops **ops;
+	unsigned long found = 0;
 	int i;
 
 	rcu_read_lock_bh();
 	hooks = xtun_hooks(&init_net, family, NF_INET_POST_ROUTING);
+	ops = hooks ? nf_hook_entries_get_hook_ops(hooks) : NULL;
 	for (i = 0; hooks && i < hooks->num_hook_entries; i++) {
-		hook = (unsigned long)hooks->hooks[i].hook;
-		snprintf(name, sizeof(name), "%ps", (void *)hook);
-		if (str_has_prefix(name, "apparmor_ip"))
-			found = hook;
+		if (READ_ONCE(ops[i]->priority) == NF_IP_PRI_SELINUX_FIRST &&
+		    xtun_is_apparmor(hooks->hooks[i].hook))
+			found = (unsigned long)hooks->hooks[i].hook;
 	}
 	rcu_read_unlock_bh();
 	return found;
@@ -123,8 +140,9 @@ static unsigned long xtun_find_apparmor(u8 family)
 /**
  * xtun_output_init() - find out who looks at every packet of this host in vain
  *
- * AppArmor exports no name for its hook, which is there before any module can be
- * loaded, and is the same in every netns.
+ * AppArmor's hook asks for a packet's security mark first, and is done with one that has
+ * none, on all kernels that this module is for. It exports no name; it is there before
+ * any module can be loaded, and is the same in every netns.
  *
  * Context: process.
  */

@@ -101,8 +101,12 @@ static inline bool xtun_mtu_gone(const struct dst_entry *dst, unsigned int mtu)
 
 static inline unsigned int xtun_dst_mtu4(const struct dst_entry *dst)
 {
-	return min_t(unsigned int, dst_metric_raw(dst, RTAX_MTU) ?: READ_ONCE(dst->dev->mtu),
-		     IP_MAX_MTU);
+	unsigned int mtu = dst_metric_raw(dst, RTAX_MTU);
+
+	/* IP has a number of its own for one that is locked and not given. */
+	if (unlikely(!mtu && dst_metric_locked(dst, RTAX_MTU)))
+		return dst_mtu(dst);
+	return min_t(unsigned int, mtu ?: READ_ONCE(dst->dev->mtu), IP_MAX_MTU);
 }
 
 static inline unsigned int xtun_dst_mtu6(const struct dst_entry *dst)
