@@ -6,6 +6,7 @@
 #define _XTUN_LOOKUP_H
 
 #include <linux/rhashtable.h>
+#include <net/netns/hash.h>
 
 #include "conf.h"
 #include "device.h"
@@ -33,7 +34,8 @@ extern struct rhashtable xtun_matches;
  * number of 64 bits. Who does not know the numbers cannot choose tunnels that collide
  * more often than by chance (Lemire and Kaser, "Strongly universal string hashing is
  * fast"), and it takes few instructions. Of addresses counts what their family has,
- * the rest is zero; of the netns what differs between two pointers.
+ * the rest is zero. Another seed puts all elsewhere, but parts none that are together,
+ * which chance alone has put there.
  */
 static inline u64 xtun_match_word(const struct xtun_match *match, unsigned int at)
 {
@@ -57,7 +59,7 @@ static inline u32 xtun_match_hash(const void *data, u32 len, u32 seed)
 
 	sum = xtun_match_words[XTUN_MATCH_WORDS] +
 	      seed * xtun_match_words[XTUN_MATCH_WORDS + 1] +
-	      xtun_match_word(match, XTUN_WORD_AT(net)) +
+	      net_hash_mix(match->net) * xtun_match_words[XTUN_WORD_AT(net)] +
 	      xtun_match_word(match, XTUN_WORD_AT(key)) +
 	      xtun_match_word(match, XTUN_WORD_AT(lower)) +
 	      xtun_match_word(match, XTUN_WORD_AT(wire)) +

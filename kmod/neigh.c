@@ -142,7 +142,7 @@ static int xtun_neigh_output(struct neighbour *neigh, struct sk_buff *skb)
  * kernel does where a device can parse one. Once somebody gives the neighbour another
  * state, the kernel's way is taken again.
  *
- * Context: BH disabled.
+ * Context: any.
  * Return: 0.
  */
 int xtun_neigh_construct(struct net_device *dev, struct neighbour *neigh)

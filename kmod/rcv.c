@@ -35,15 +35,6 @@ static bool xtun_has_key(const struct xtun_conf *conf, const struct xtun_hdr *h)
 	return false;
 }
 
-/* What is counted here and goes on to others. */
-static void xtun_rcv_count(const struct xtun_conf *conf, unsigned int counter)
-{
-	/* What a queue to user space gives back comes in process context. */
-	local_bh_disable();
-	xtun_count(conf->tun, counter);
-	local_bh_enable();
-}
-
 /*
  * Two ends whose keys differ are a common mistake, and what comes is nobody's:
  * a tunnel between the same addresses counts it. Others may have it.
@@ -54,7 +45,7 @@ static void xtun_rcv_other_key(const struct xtun_match *match,
 	const struct xtun_conf *conf = xtun_lookup_ends(match);
 
 	if (conf && !xtun_has_key(conf, h))
-		xtun_rcv_count(conf, XTUN_RX_OTHER_KEY);
+		xtun_count(conf->tun, XTUN_RX_OTHER_KEY);
 }
 
 static enum xtun_drop_reason xtun_rx_csum(struct sk_buff *skb,
@@ -312,9 +303,7 @@ xtun_rx_inner(struct sk_buff *skb, const struct xtun_conf *conf,
 		peer = xtun_rx_peer(skb, conf);
 	if (xtun_pull_header(skb, h->len, h->proto,
 			     !net_eq(tun->net, dev_net(tun->dev))))
-		return h->payload == XTUN_PAYLOAD_ETH &&
-		       skb->len < ETH_HLEN ? XTUN_RX_INNER_MALFORMED :
-					     XTUN_RX_NO_MEMORY;
+		return XTUN_RX_NO_MEMORY;
 	xtun_mark_in(conf, skb);
 	reason = xtun_rx_payload(skb, conf);
 	if (reason)
@@ -392,7 +381,7 @@ xtun_rcv_find(struct sk_buff *skb, enum xtun_input input, u8 family, u8 ipproto,
 	else if (!conf && !*reason)
 		xtun_rcv_other_key(&match, h);
 	if (unlikely(conf && *reason && *reason == wire->answered)) {
-		xtun_rcv_count(conf, *reason);
+		xtun_count(conf->tun, *reason);
 		return NULL;
 	}
 	return conf;

@@ -140,7 +140,7 @@ static void xtun_tx_no_ip(struct xtun_cx *cx)
  * @cx: packet, its data at the payload, tunnel and configuration; gets the rest
  *	that is known of an inner packet
  *
- * Context: any.
+ * Context: RCU.
  * Return: XTUN_OK, or why the tunnel does not carry the packet.
  */
 enum xtun_drop_reason xtun_classify(struct xtun_cx *cx)

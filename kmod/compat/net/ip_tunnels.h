@@ -53,7 +53,8 @@ static inline int xtun_handle_offloads(struct sk_buff *skb, int gso_type)
 
 /*
  * Takes @len bytes of outer headers off a packet, and what it has got on its way
- * through the underlay. What __iptunnel_pull_header() does, which looks into frames.
+ * through the underlay. As __iptunnel_pull_header() with raw_proto, but inlined: every
+ * received packet passes it.
  */
 static inline int xtun_pull_header(struct sk_buff *skb, unsigned int len, __be16 proto,
 				   bool xnet)
