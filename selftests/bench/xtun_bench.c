@@ -384,10 +384,11 @@ static ssize_t bench_record_write(struct file *file, const char __user *from, si
 	return err ?: len;
 }
 
-static ssize_t bench_from_write(struct file *file, const char __user *from, size_t len,
-				loff_t *pos)
+/* Does @fn to a card and the one whose name was written. */
+static ssize_t bench_with_other(struct file *file, const char __user *from, size_t len,
+				int (*fn)(struct bench_dev *b, struct bench_dev *other))
 {
-	struct bench_dev *b = file->private_data, *other;
+	struct bench_dev *other;
 	char text[IFNAMSIZ + 1];
 	int err;
 
@@ -396,36 +397,38 @@ static ssize_t bench_from_write(struct file *file, const char __user *from, size
 		return err;
 	mutex_lock(&bench_lock);
 	other = bench_find(text);
-	if (other && other->kept.n) {
-		bench_clear(&b->rx);
-		b->next = 0;
-		b->rx = other->kept;
-		memset(&other->kept, 0, sizeof(other->kept));
-	} else {
-		err = -ENODATA;
-	}
+	err = other ? fn(file->private_data, other) : -ENODEV;
 	mutex_unlock(&bench_lock);
 	return err ?: len;
+}
+
+static int bench_from(struct bench_dev *b, struct bench_dev *other)
+{
+	if (!other->kept.n)
+		return -ENODATA;
+	bench_clear(&b->rx);
+	b->next = 0;
+	b->rx = other->kept;
+	memset(&other->kept, 0, sizeof(other->kept));
+	return 0;
+}
+
+static ssize_t bench_from_write(struct file *file, const char __user *from, size_t len,
+				loff_t *pos)
+{
+	return bench_with_other(file, from, len, bench_from);
+}
+
+static int bench_peer(struct bench_dev *b, struct bench_dev *other)
+{
+	b->peer = other;
+	return 0;
 }
 
 static ssize_t bench_peer_write(struct file *file, const char __user *from, size_t len,
 				loff_t *pos)
 {
-	struct bench_dev *b = file->private_data, *other;
-	char text[IFNAMSIZ + 1];
-	int err;
-
-	err = bench_text(text, sizeof(text), from, len);
-	if (err)
-		return err;
-	mutex_lock(&bench_lock);
-	other = bench_find(text);
-	if (other)
-		b->peer = other;
-	else
-		err = -ENODEV;
-	mutex_unlock(&bench_lock);
-	return err ?: len;
+	return bench_with_other(file, from, len, bench_peer);
 }
 
 static int bench_run(struct bench_dev *b, unsigned int batches, unsigned int size)
