@@ -453,9 +453,9 @@ static int bench_run(struct bench_dev *b, unsigned int batches, unsigned int siz
 		napi_schedule(&b->napi);
 		/* Here softirqs run, and all that they lead to. */
 		local_bh_enable();
-		/* What was too much for one go is done by ksoftirqd. */
+		/* What was too much for one go is done by ksoftirqd, whose turn it is then. */
 		while (READ_ONCE(b->todo) || local_softirq_pending())
-			schedule_timeout_uninterruptible(1);
+			schedule();
 		b->cycles[i] = get_cycles() - start;
 		bench_mark(BENCH_MARK_END);
 	}
