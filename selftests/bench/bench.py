@@ -4,15 +4,17 @@
 
 usage: bench.py [--quick] [--rows NAME,...] [--profile]
 
+--quick leaves out large numbers, --profile all that profile.c says nothing of.
+
 Prints one JSON object on standard output, and how far it is on standard error:
 
     {"kernel": ..., "figures": {NAME OF A FIGURE: [VALUE, SPREAD]},
-     "dumps": [[NAME OF A FIGURE, PACKETS]], "symbols": [[ADDRESS, FUNCTION]]}
+     "dumps": [[NAME OF A FIGURE, PACKETS]], "symbols": [LINES OF /proc/kallsyms]}
 
 A value is instructions for a packet (the median of batches of 64) unless its name says
 otherwise; the spread is the distance between the 10th and the 90th percentile, divided
 by the median.  report.py makes tables of it.  Dumps are those that profile.c has written,
-in their order; symbols are there with --profile.
+in their order; profile.py makes figures and tables of them and the symbols.
 
     i1 (r1) t0 --- u1 ....... u2 --- t0 (r2) i2
 
@@ -37,6 +39,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from lib import ktap, net, peers, pkt, rawnl, traffic      # noqa: E402
 
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 DEBUGFS = "/sys/kernel/debug/xtun_bench"
 BATCH = 64
 BATCHES = 20
@@ -45,6 +48,10 @@ WARM = 5                # batches before those that count
 MAC = {"i1": "02:00:00:00:01:01", "u1": "02:00:00:00:02:01",
        "u2": "02:00:00:00:02:02", "i2": "02:00:00:00:01:02"}
 STRANGER = "02:00:00:00:09:09"
+# Who is behind the second router, where frames are bridged.
+FAR_MAC = "02:00:00:00:09:0a"
+# The index of u1 and u2: what is compiled for tc knows it.
+UNDERLAY = 100
 UNDER = {"v4": ("192.0.2.1", "192.0.2.2", 24), "v6": ("2001:db8::1", "2001:db8::2", 64)}
 # The networks at both ends of the tunnel, its own between them, and who speaks.
 NEAR = {"v4": ("10.1.0.1/16", "10.1.0.2"), "v6": ("fd00:1::1/64", "fd00:1::2")}
@@ -118,6 +125,8 @@ ROWS = [
     Row("gtp", "v4", "v4", "ip", f"encap gtp key 7 {NO_CSUM}", gtp_in_tree),
 ]
 BY_NAME = {row.name: row for row in ROWS}
+# Those that are measured between the ports of bridges, too.
+BRIDGED = ("gre eth", "vxlan", "geneve")
 
 
 class Lost(Exception):
@@ -129,9 +138,9 @@ class Lost(Exception):
 class Card:
     """A device of xtun_bench.c, by its files in debugfs."""
 
-    def __init__(self, ns, dev):
+    def __init__(self, ns, dev, index=""):
         self.dev = dev
-        ns.ip(f"link add {dev} address {MAC.get(dev, STRANGER)} type xtun_bench",
+        ns.ip(f"link add {dev} address {MAC.get(dev, STRANGER)} {index} type xtun_bench",
               f"link set {dev} up")
 
     def write(self, name, data):
@@ -198,8 +207,8 @@ class Routers:
 
     def __init__(self):
         self.r1, self.r2 = router("r1"), router("r2")
-        self.i1, self.u1 = Card(self.r1, "i1"), Card(self.r1, "u1")
-        self.u2, self.i2 = Card(self.r2, "u2"), Card(self.r2, "i2")
+        self.i1, self.u1 = Card(self.r1, "i1"), Card(self.r1, "u1", f"index {UNDERLAY}")
+        self.u2, self.i2 = Card(self.r2, "u2", f"index {UNDERLAY}"), Card(self.r2, "i2")
         for ns, inside, under, end, other in (
                 (self.r1, "i1", "u1", 0, "u2"), (self.r2, "i2", "u2", 1, "u1")):
             lines = []
@@ -217,14 +226,18 @@ class Routers:
             ns.delete()
         ktap.wait_for(lambda: not os.listdir(DEBUGFS), "the end of the cards")
 
-    def tunnel(self, row, whose):
-        """whose: "xtun", "in-tree", or "none" for the underlay's own route."""
+    def make(self, row, whose):
+        """whose: "xtun", "in-tree", "tc-bpf", or "none"."""
+        if whose == "none":
+            return
         for ns, end in ((self.r1, 0), (self.r2, 1)):
             local, remote = UNDER[row.outer][end], UNDER[row.outer][1 - end]
-            if whose != "none":
-                for line in row.before if whose == "in-tree" else ():
-                    ns.ip(line)
-                self._make(ns, row, whose, local, remote, end)
+            for line in row.before if whose == "in-tree" else ():
+                ns.ip(line)
+            self._make(ns, row, whose, local, remote, end)
+
+    def route(self, row, whose):
+        """By the tunnel, or by the underlay."""
         route = FAR[row.inner][2]
         if whose == "none":
             self.r1.ip(f"route add {route} via {UNDER[row.inner][1]} dev u1")
@@ -249,9 +262,19 @@ class Routers:
             way = f"via {MIDDLE[row.inner][0].partition('/')[0]}"
         self.r2.ip(f"route add {to} {way}")
 
+    def bridge(self, row, whose):
+        """Instead of a route; the far one's place is known."""
+        for ns, inside, under, out in ((self.r1, "i1", "u1", 1), (self.r2, "i2", "u2", 0)):
+            ports = (inside, under if whose == "none" else "t0")
+            ns.ip("link add br0 type bridge mcast_snooping 0",
+                  *(f"link set {port} master br0" for port in ports), "link set br0 up")
+            ns.check("bridge", "fdb", "add", FAR_MAC, "dev", ports[out], "master", "static")
+
     @staticmethod
     def _make(ns, row, whose, local, remote, end):
-        if whose == "xtun":
+        if whose == "tc-bpf":
+            tc_bpf(ns, row, end)
+        elif whose == "xtun":
             ns.ip(f"link add t0 type xtun {row.xtun} local {local} remote {remote}",
                   "link set t0 up")
         elif callable(row.in_tree):
@@ -267,15 +290,15 @@ class Routers:
                 ends += " dev " + ("u1" if end == 0 else "u2")
             ns.ip(f"link add t0 type {kind} {ends} {words}", "link set t0 up")
 
-    def packet(self, family, data=None):
+    def packet(self, family, mac=MAC["i1"]):
         """A small datagram from near to far, as it comes into i1."""
-        data = data or bytes(18 if family == "v4" else 8)
+        data = bytes(18 if family == "v4" else 8)
         seen = pkt.udp(family, NEAR[family][1], FAR[family][1], data)
-        return pkt.frame(seen, src=STRANGER, dst=MAC["i1"])
+        return pkt.frame(seen, src=STRANGER, dst=mac)
 
 
 @contextlib.contextmanager
-def routers(row, whose):
+def routers(row, whose, bridge=False):
     with ktap.scope():
         both = Routers()
         ktap.defer(both.delete)
@@ -283,34 +306,96 @@ def routers(row, whose):
             # A tunnel of frames would carry what IPv6 says of its groups.
             for ns in (both.r1, both.r2):
                 ns.sysctl({"net.ipv6.conf.default.disable_ipv6": 1})
-        both.tunnel(row, whose)
+        both.make(row, whose)
+        (both.bridge if bridge else both.route)(row, whose)
         yield both
 
 
 # ---- figures ----
 
+def out_and_in(both, label, suffix=""):
+    """Of what i1 has to receive."""
+    # The warm batches of the first pass are too much by so many.
+    both.i1.run(1)
+    both.u1.write("record", str((WARM + BATCHES) * BATCH))
+    figures = measure(f"{label}: way out{suffix}", both.i1, both.u1)
+    both.u2.write("from", "u1")
+    return figures | measure(f"{label}: way in{suffix}", both.u2, both.i2)
+
+
 def ways(row, whose, label):
     """Way out, way in, end to end."""
-    figures = {}
-    total = (WARM + BATCHES) * BATCH
     with routers(row, whose) as both:
         both.i1.write("packet", both.packet(row.inner))
-        # The warm batches of the first pass are too much by so many.
-        both.i1.run(1)
-        both.u1.write("record", str(total))
-        figures |= measure(f"{label}: way out", both.i1, both.u1)
-        both.u2.write("from", "u1")
-        figures |= measure(f"{label}: way in", both.u2, both.i2)
+        figures = out_and_in(both, label)
     with routers(row, whose) as both:
         both.i1.write("packet", both.packet(row.inner))
         both.u1.write("peer", "u2")
-        figures |= measure(f"{label}: end to end", both.i1, both.i2)
+        return figures | measure(f"{label}: end to end", both.i1, both.i2)
+
+
+def bridged(row, whose, label):
+    """Way out and way in, where both routers are bridges."""
+    with routers(row, whose, bridge=True) as both:
+        both.i1.write("packet", both.packet(row.inner, FAR_MAC))
+        return out_and_in(both, label, ", bridged")
+
+
+def tried(label, function, *words):
+    """Figures, or why there are none."""
+    try:
+        figures = function(*words, label)
+    except (Lost, ktap.Failed) as error:
+        figures = {f"{label}: error": str(error)}
+        say(f"{label}: {error}")
+    say(label)
     return figures
+
+
+# ---- what a user would pick instead ----
+
+# Rows that tc_bpf.c has, and what it calls them.
+TC_BPF = {"4in4": "ENCAP_IPIP", "gre": "ENCAP_GRE", "vxlan": "ENCAP_VXLAN"}
+TC_BPF_MTU, TC_BPF_VNI = 1450, 7
+TC_BPF_MAC = ("02:00:00:00:03:01", "02:00:00:00:03:02")
+# Symbols of programs, which are there only while these are loaded.
+PROGRAMS = []
+
+
+def tc_bpf_object(row, end):
+    """What tcbpf.py has compiled."""
+    return os.path.join(TOP, "build", "bench", f"tc_bpf-{row.name}-{end}.o")
+
+
+def tc_bpf(ns, row, end):
+    """A device whose route leads to a program, and another one that takes its packets."""
+    ns.ip(f"link add t0 address {TC_BPF_MAC[end]} mtu {TC_BPF_MTU} type dummy",
+          "link set t0 up")
+    for dev, way, section in (("t0", "egress", "push"), (f"u{end + 1}", "ingress", "pop")):
+        ns.check(*f"tc qdisc add dev {dev} clsact".split())
+        ns.check(*f"tc filter add dev {dev} {way} bpf da".split(),
+                 "obj", tc_bpf_object(row, end), "sec", section)
+    # When the second router has its own, those of both are there.
+    if end == 1:
+        PROGRAMS.extend(line for line in symbols() if " bpf_prog_" in line)
+
+
+def instead(row, label):
+    """Its figures, or why there are none, which is no fault of xtun."""
+    if not os.path.exists(tc_bpf_object(row, 0)):
+        return {f"{label}: left out": "clang has compiled no program"}
+    try:
+        return ways(row, "tc-bpf", label)
+    except ktap.Failed as error:
+        say(f"{label}: {error}")
+        return {f"{label}: left out": str(error)}
 
 
 # ---- TCP in bulk ----
 
-BULK = 64 << 20
+BULK, BULK_PLAIN = 64 << 20, 8 << 20
+# With --quick only these: where all leave it to the card, where some cannot.
+BULK_QUICK = ("4in4", "gre seq", "vxlan", "l2tp")
 
 
 def idle():
@@ -319,8 +404,15 @@ def idle():
         return int(re.search(r"\.idle_sleeptime\s*:\s*(\d+)", file.read())[1])
 
 
-def bulk(row, whose):
+def no_offloads(ns, *devs):
+    """Each packet is one of the wire's, with its checksum, as far as drivers leave it to us."""
+    for dev in devs:
+        ns.run(*f"ethtool -K {dev} gso off tso off gro off tx off".split())
+
+
+def bulk(row, whose, plain):
     """Instructions a byte, from a host behind the first router to one behind the second."""
+    size = BULK_PLAIN if plain else BULK
     with routers(row, whose) as both:
         hosts = []
         for name, ends, card in (("a", NEAR, "i1"), ("b", FAR, "i2")):
@@ -334,25 +426,32 @@ def bulk(row, whose):
         for card, peer in ((both.i1, "a0"), (both.i2, "b0"), (both.u1, "u2"), (both.u2, "u1")):
             card.write("peer", peer)
         both.back(row, whose)
+        if plain:
+            tunnel = () if whose == "none" else ("t0",)
+            for ns, *devs in ((hosts[0], "a0"), (hosts[1], "b0"),
+                              (both.r1, "i1", "u1", *tunnel), (both.r2, "i2", "u2", *tunnel)):
+                no_offloads(ns, *devs)
         address = FAR[row.inner][1]
         # Of a first transfer the path MTU is learned.
         traffic.tcp_bulk(*hosts, address, 1 << 20)
         start = time.monotonic_ns() - idle()
-        traffic.tcp_bulk(*hosts, address, BULK)
+        traffic.tcp_bulk(*hosts, address, size)
         used = time.monotonic_ns() - idle() - start
         for ns in hosts:
             ns.delete()
-        return used / BULK
+        return used / size
 
 
 def transfers(rows):
     figures = {}
-    for inner in sorted({row.inner for row in rows}):
-        figures[f"none {inner}: TCP, a byte"] = [
-            bulk(Row("", inner, inner, "ip", None, None), "none"), 0]
-    for row, whose in itertools.product(rows, ("in-tree", "xtun")):
-        figures[f"{row.name}, {whose}: TCP, a byte"] = [bulk(row, whose), 0]
-        say(f"{row.name} {whose}, TCP")
+    paths = [(floor(inner), "none", f"none {inner}")
+             for inner in sorted({row.inner for row in rows})]
+    paths += [(row, whose, f"{row.name}, {whose}")
+              for row, whose in itertools.product(rows, ("in-tree", "xtun"))]
+    for row, whose, label in paths:
+        figures[f"{label}: TCP, a byte"] = [bulk(row, whose, False), 0]
+        figures[f"{label}: TCP, a byte, no offloads"] = [bulk(row, whose, True), 0]
+        say(f"{label}, TCP")
     return figures
 
 
@@ -466,32 +565,48 @@ def say(text):
     print(f"{time.monotonic():7.1f} {text}", file=sys.stderr, flush=True)
 
 
+def floor(inner):
+    """The row of a path without a tunnel."""
+    return Row("", inner, inner, "ip", None, None)
+
+
 def table(rows):
     """Every row's figures, with those of the same path without a tunnel."""
     figures = {}
     for inner in sorted({row.inner for row in rows}):
-        row = Row("", inner, inner, "ip", None, None)
-        figures |= ways(row, "none", f"none {inner}")
+        figures |= ways(floor(inner), "none", f"none {inner}")
     for row, whose in itertools.product(rows, ("in-tree", "xtun")):
         figures[f"{row.name}: inner"] = row.inner
-        try:
-            figures |= ways(row, whose, f"{row.name}, {whose}")
-        except (Lost, ktap.Failed) as error:
-            say(f"{row.name}, {whose}: {error}")
-            figures[f"{row.name}, {whose}: error"] = str(error)
-        say(f"{row.name} {whose}")
+        figures |= tried(f"{row.name}, {whose}", ways, row, whose)
+    for row in rows:
+        if row.name in TC_BPF:
+            figures |= tried(f"{row.name}, tc-bpf", instead, row)
     return figures
 
 
+def bridges(rows):
+    """Frames that do not come from this host's routes."""
+    figures = {}
+    rows = [row for row in rows if row.name in BRIDGED]
+    for inner in sorted({row.inner for row in rows}):
+        figures |= bridged(floor(inner), "none", f"none {inner}")
+    for row, whose in itertools.product(rows, ("in-tree", "xtun")):
+        figures |= tried(f"{row.name}, {whose}", bridged, row, whose)
+    return figures
+
+
+def others(rows):
+    """While xtun is not loaded: what it costs those who have no tunnel of it."""
+    if BY_NAME["4in4"] not in rows:
+        return {}
+    return (ways(floor("v4"), "none", "none v4 without xtun loaded")
+            | ways(BY_NAME["4in4"], "in-tree", "4in4, in-tree without xtun loaded"))
+
+
 def symbols():
-    """Functions of the kernel and its modules, by address."""
-    seen = []
+    """Of the kernel and its modules: address, kind, name."""
     with open("/proc/kallsyms") as file:
-        for line in file:
-            address, kind, name = line.split()[:3]
-            if kind in "tTwW":
-                seen.append([int(address, 16), name])
-    return sorted(seen)
+        return file.read().splitlines()
 
 
 def main():
@@ -501,24 +616,22 @@ def main():
     parser.add_argument("--profile", action="store_true")
     words = parser.parse_args()
     rows = [BY_NAME[name] for name in words.rows.split(",")] if words.rows else ROWS
-    net.need_modules("fou")
+    net.need_modules("fou", "dummy", "bridge")
     # It would have every received packet looked at the clock for.
     net.unstamp()
-    path = os.path.join(os.environ["XTUN_TOP"], "build", os.environ["XTUN_K"],
+    path = os.path.join(TOP, "build", os.environ["XTUN_K"],
                         "selftests", "bench", "xtun_bench.ko")
     subprocess.run(["insmod", path], check=True)
-    figures = {}
-    if not words.rows:
-        # What xtun costs who has no tunnel of it.
-        figures |= ways(BY_NAME["4in4"], "in-tree", "4in4, in-tree without xtun loaded")
+    figures = others(rows)
     net.load_module()
-    figures |= table(rows)
+    figures |= table(rows) | bridges(rows)
     if not words.profile:
-        figures |= transfers(rows)
+        figures |= transfers([row for row in rows if row.name in BULK_QUICK]
+                             if words.quick and not words.rows else rows)
         if not words.rows:
             figures |= growth(words.quick)
     json.dump({"kernel": os.uname().release, "figures": figures, "dumps": DUMPS,
-               "symbols": symbols() if words.profile else []}, sys.stdout, indent=1)
+               "symbols": symbols() + PROGRAMS}, sys.stdout)
     print()
 
 

@@ -7,13 +7,16 @@
  *
  * The guest says by instructions that do nothing when it measures: those of BENCH_MARK()
  * in xtun_bench.c, "nopl NUMBER(%rax)". RESET forgets, BEGIN and END are before and after
- * what counts, DUMP writes
+ * what counts. It writes
  *
+ *	reset
+ *	batch LOCKED
  *	dump
  *	ADDRESS INSTRUCTIONS TIMES LOCKED
  *
- * with a line for each block of instructions, its address in hexadecimal, how many
- * instructions it has, how often it was entered and how many of them are locked.
+ * the first for RESET, the second for END, with the locked instructions since BEGIN, the
+ * others for DUMP, with a line for each block of instructions: its address in hexadecimal,
+ * how many instructions it has, how often it was entered and how many of them are locked.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -49,6 +52,7 @@ struct block {
 
 static struct block *blocks[BUCKETS];
 static bool counting;
+static unsigned long batch_locked;
 static FILE *out;
 
 static size_t insn_bytes(const struct qemu_plugin_insn *insn, unsigned char *to)
@@ -117,12 +121,15 @@ static void on_mark(unsigned int cpu, void *data)
 	switch ((unsigned long)data) {
 	case MARK_RESET:
 		forget();
+		fputs("reset\n", out);
 		break;
 	case MARK_BEGIN:
 		counting = true;
+		batch_locked = 0;
 		break;
 	case MARK_END:
 		counting = false;
+		fprintf(out, "batch %lu\n", batch_locked);
 		break;
 	case MARK_DUMP:
 		write_counts();
@@ -134,8 +141,10 @@ static void on_block(unsigned int cpu, void *data)
 {
 	struct block *block = data;
 
-	if (counting)
-		block->times++;
+	if (!counting)
+		return;
+	block->times++;
+	batch_locked += block->locked;
 }
 
 /* What has been translated anew is the same block if its instructions are as many. */

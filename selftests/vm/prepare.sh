@@ -8,14 +8,15 @@
 #
 # usage: prepare.sh [WHAT...]
 #	packages	Debian packages for building, checking and testing
+#	bench		those that only "make bench" needs
 #	6.1 6.12 7.3	that kernel: image, modules, headers to build against
 #	debug		a kernel with the debugging options, built here from source
 #	source		checkpatch, kernel-doc and ynl, from the kernel's source
 #	openvswitch	Open vSwitch, a peer for a test
 #	bird		BIRD, a routing daemon for another
 #	dkms		DKMS, for the test that installs the module
-# Without WHAT: all of them but debug.  What is there already is not touched, so that a
-# second run does nothing and needs no network.
+# Without WHAT: all of them but bench and debug.  What is there already is not touched,
+# so that a second run does nothing and needs no network.
 
 set -e -E -u -o pipefail
 shopt -s inherit_errexit
@@ -34,6 +35,7 @@ PACKAGES_ROOT="gcc-14 make bash dash coreutils diffutils findutils gawk grep sed
 	debianutils hostname base-files kmod pahole libelf1t64 libssl3t64 zlib1g"
 # What "make install" and "make dkms" need beside that.  Here all but dkms is installed.
 PACKAGES_ROOT_INSTALL="dkms xz-utils libmnl-dev libmnl0 libc6-dev linux-libc-dev"
+PACKAGES_BENCH="clang"
 PACKAGES_LINT="sparse shellcheck python3-pyflakes python3-jsonschema man-db"
 
 STAGE=
@@ -88,12 +90,13 @@ missing_packages()
 		sed -n 's/^installed //p' | grep -v -x -F -f - <(printf '%s\n' "$@")
 }
 
+# prepare_packages LIST: with spaces between its words
 prepare_packages()
 {
 	local missing
 
-	# shellcheck disable=SC2086 # lists of words
-	missing=$(missing_packages $PACKAGES_BUILD $PACKAGES_VM $PACKAGES_TEST $PACKAGES_LINT || :)
+	# shellcheck disable=SC2086 # a list of words
+	missing=$(missing_packages $1 || :)
 	[ -n "$missing" ] || return 0
 	# shellcheck disable=SC2086
 	set -- $missing
@@ -414,7 +417,8 @@ main()
 	STAGE=$(mktemp -d "$CACHE/prepare.run.XXXXXX")
 	for what in "$@"; do
 		case $what in
-		packages)	prepare_packages ;;
+		packages)	prepare_packages "$PACKAGES_BUILD $PACKAGES_VM $PACKAGES_TEST $PACKAGES_LINT" ;;
+		bench)		prepare_packages "$PACKAGES_BENCH" ;;
 		6.1|6.12|7.3)	prepare_kernel "$what" ;;
 		debug)		prepare_debug ;;
 		source)		prepare_source ;;
