@@ -16,7 +16,8 @@
 ## make test-debug       all tests on a kernel with KASAN, lockdep and kmemleak
 ## make bench            count what tunnels cost, beside the in-tree drivers
 ##      K=6.12           only on this kernel; without it on 6.1 and 6.12
-##      QUICK=1          with fewer tunnels and flows
+##      QUICK=1          with fewer tunnels and flows, and less of TCP
+##      PROFILE=1        only what is needed to tell the functions that it is spent in
 ##      ROWS="gre,4in4"  only these encapsulations
 ##      UPDATE=1         write the figures down, to compare the next ones with
 ## make shell K=6.1      a shell in such a machine, with the module built for it
@@ -36,6 +37,7 @@ J ?=
 SEED ?=
 V ?=
 QUICK ?=
+PROFILE ?=
 ROWS ?=
 UPDATE ?=
 
@@ -107,8 +109,8 @@ test-debug:
 	@$(VM)/run-tests.sh -K debug -t 14400 $(TEST_OPTIONS)
 
 bench:
-	@selftests/bench/run.sh $(addprefix -K ,$(K)) $(if $(QUICK),-q) $(if $(UPDATE),-u) \
-		$(if $(ROWS),-r "$(ROWS)")
+	@selftests/bench/run.sh $(addprefix -K ,$(K)) $(if $(QUICK),-q) $(if $(PROFILE),-p) \
+		$(if $(UPDATE),-u) $(if $(ROWS),-r "$(ROWS)")
 
 shell:
 	@$(VM)/build.sh $(or $(K),6.1)
