@@ -64,6 +64,7 @@ count()
 	local k=$1 blocks=$OUT/$1.blocks
 	local -a plugin=()
 
+	rm -f "$OUT/$k.json" "$OUT/$k.profile" "$blocks"
 	[ -z "$PLUGIN" ] || plugin=(--plugin "$PLUGIN,out=$blocks")
 	"$VM_DIR/vm.sh" -b --icount "${plugin[@]}" -K "$k" -t "$LIMIT" -c /usr/bin/python3 \
 		selftests/bench/bench.py "${OPTIONS[@]}" >"$OUT/$k.log" 2>&1 || {
