@@ -159,6 +159,8 @@ def merged(lab, words, kind, gro):
 @ktap.table("encap ip in a VRF, {0} inside: who wants merged datagrams gets them", FAMILIES)
 def merged_in_vrf(lab, kind):
     net.need_modules("vrf")
+    if net.kernel_before(6, 6):
+        ktap.skip("this kernel's GRO looks for no socket that is bound to a VRF")
     router, address = lab.router, pkt.INNER[kind][0]
     peered(router, "encap ip", "off")
     router.ns.ip("link add red type vrf table 10", "link set red up", "link set t0 master red")
