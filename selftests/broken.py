@@ -115,6 +115,15 @@ def atomic(bed):
         ktap.eq(tunnel.wait_delivered(2), [whole, cut], "delivered")
 
 
+@ktap.case("a later fragment on its way to another segment is not looked into")
+def segment(bed):
+    tunnel = bed.tunnel(GRE, "v6")
+    route = pkt.IPv6ExtHdrRouting(nh=44, type=4, segleft=1, addresses=[tunnel.remote])
+    part = pkt.IPv6ExtHdrFragment(nh=pkt.GRE_PROTO, offset=64, m=0, id=79) / bytes(64)
+    with counts(tunnel):
+        tunnel.send(route / part, 43)
+
+
 # ---- broken GRE headers ----
 
 def flipped(tunnel, byte, bit=1, **changes):

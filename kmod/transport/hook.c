@@ -306,16 +306,17 @@ static unsigned int xtun_reassemble6(struct net *net, struct sk_buff *skb)
 
 /*
  * The header after all extension headers. Not for us is what AH protects, which
- * comes by again once it has been verified.
+ * comes by again once it has been verified; and a later fragment, which has none.
  */
 static bool xtun_find6(struct sk_buff *skb, struct xtun_hooked *p)
 {
 	int proto, flags = IP6_FH_F_AUTH;
+	unsigned short at;
 
 	p->offset = 0;
-	proto = ipv6_find_hdr(skb, &p->offset, -1, NULL, &flags);
+	proto = ipv6_find_hdr(skb, &p->offset, -1, &at, &flags);
 	p->proto = proto;
-	return proto >= 0 && xtun_exthdrs_ok(skb, p->offset);
+	return proto >= 0 && !at && xtun_exthdrs_ok(skb, p->offset);
 }
 
 static noinline unsigned int xtun_hook6_ext(struct sk_buff *skb,
