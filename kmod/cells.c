@@ -10,6 +10,7 @@
  * and its cards: packets of many tunnels are one list, and a tunnel needs no memory for
  * a queue of its own.
  */
+#include <linux/cpuhotplug.h>
 #include <linux/delay.h>
 #include <linux/inetdevice.h>
 #include <linux/ip.h>
@@ -42,6 +43,9 @@ struct xtun_cell {
 };
 
 static struct xtun_cell __percpu *xtun_cells;
+
+/* Of the kernel's list of what is to be done when CPUs come and go. */
+static int xtun_cells_hotplug;
 
 /* Every NAPI belongs to a device; nobody sees this one. */
 static struct net_device *xtun_cells_dev;
@@ -276,11 +280,38 @@ void xtun_cells_drain(void)
 	}
 }
 
+/*
+ * Another CPU has taken over the polling when this one went. It has to be done before
+ * this one receives again: only one of them may touch the queue.
+ */
+static int xtun_cells_online(unsigned int cpu)
+{
+	const struct xtun_cell *cell = per_cpu_ptr(xtun_cells, cpu);
+
+	while (READ_ONCE(cell->passed) != READ_ONCE(cell->queued))
+		usleep_range(50, 500);
+	return 0;
+}
+
+static void xtun_cells_free(void)
+{
+	struct xtun_cell *cell;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		cell = per_cpu_ptr(xtun_cells, cpu);
+		napi_disable(&cell->napi);
+		netif_napi_del(&cell->napi);
+	}
+	free_percpu(xtun_cells);
+	xtun_free_dummy(xtun_cells_dev);
+}
+
 /**
  * xtun_cells_init() - make the queues
  *
  * Context: process, may sleep.
- * Return: 0 or -ENOMEM.
+ * Return: 0 or a negative error.
  */
 int xtun_cells_init(void)
 {
@@ -304,6 +335,12 @@ int xtun_cells_init(void)
 		netif_napi_add(xtun_cells_dev, &cell->napi, xtun_cell_poll);
 		napi_enable(&cell->napi);
 	}
+	xtun_cells_hotplug = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "net/xtun:prepare",
+						       xtun_cells_online, NULL);
+	if (xtun_cells_hotplug < 0) {
+		xtun_cells_free();
+		return xtun_cells_hotplug;
+	}
 	return 0;
 }
 
@@ -314,14 +351,6 @@ int xtun_cells_init(void)
  */
 void xtun_cells_exit(void)
 {
-	struct xtun_cell *cell;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		cell = per_cpu_ptr(xtun_cells, cpu);
-		napi_disable(&cell->napi);
-		netif_napi_del(&cell->napi);
-	}
-	free_percpu(xtun_cells);
-	xtun_free_dummy(xtun_cells_dev);
+	cpuhp_remove_state_nocalls(xtun_cells_hotplug);
+	xtun_cells_free();
 }
