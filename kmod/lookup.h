@@ -29,14 +29,6 @@ extern struct rhashtable xtun_matches;
 
 #define XTUN_WORD_AT(member)	(offsetof(struct xtun_match, member) / sizeof(u32))
 
-/*
- * Multilinear hashing: the upper half of the sum of the words, each times a secret
- * number of 64 bits. Who does not know the numbers cannot choose tunnels that collide
- * more often than by chance (Lemire and Kaser, "Strongly universal string hashing is
- * fast"), and it takes few instructions. Of addresses counts what their family has,
- * the rest is zero. Another seed puts all elsewhere, but parts none that are together,
- * which chance alone has put there.
- */
 static inline u64 xtun_match_word(const struct xtun_match *match, unsigned int at)
 {
 	return ((const u32 *)match)[at] * xtun_match_words[at];
@@ -52,6 +44,14 @@ static inline u64 xtun_match_sum6(const struct xtun_match *match)
 	return sum;
 }
 
+/*
+ * Multilinear hashing: the upper half of the sum of the words, each times a secret
+ * number of 64 bits. Who does not know the numbers cannot choose tunnels that collide
+ * more often than by chance (Lemire and Kaser, "Strongly universal string hashing is
+ * fast"), and it takes few instructions. Of addresses counts what their family has,
+ * the rest is zero. The seed is added to all alike: a new one does not separate entries
+ * with the same hash.
+ */
 static inline u32 xtun_match_hash(const void *data, u32 len, u32 seed)
 {
 	const struct xtun_match *match = data;

@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The outer IP header: written before a packet that leaves, read off one that
- * arrives, and in what an ICMP error quotes; and the checksums that cover it.
+ * What few packets need of the outer IP header: an identification of its own, the
+ * checksums that cover it, and reading it in what an ICMP error quotes. outer.h has
+ * what every packet needs.
  */
 #include <linux/icmp.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/udp.h>
-#include <net/addrconf.h>
-#include <net/inet_ecn.h>
 #include <net/ip.h>
 #include <net/ip6_checksum.h>
-#include <net/ip6_route.h>
 #include <net/ipv6.h>
-#include <net/route.h>
 #include <net/udp.h>
-#include <net/xfrm.h>
 
 #include "conf.h"
 #include "device.h"
 #include "packet.h"
-#include "outer.h"
 #include "route.h"
 
 /* ---- the way out ---- */

@@ -250,6 +250,7 @@ static __always_inline int xtun_tx_route(struct xtun_cx *cx)
 		reason = XTUN_TX_ROUTE_LOOP;
 		cx->class = XTUN_CLASS_HOST;
 	}
+	cx->hooked = xtun_output_hooked(cx->tun->net, cx->conf->p.family, cx->skb);
 	if (likely(!reason))
 		return 0;
 	if (reason == XTUN_TX_ROUTE_LOOP && !cx->tun->loop_logged) {
@@ -519,7 +520,6 @@ static __always_inline void xtun_tx_identify(struct xtun_cx *cx)
 	cx->tag = xtun_flow_tag(cx);
 	cx->ipproto = xtun_ipproto(cx);
 	xtun_outer_ident(cx);
-	cx->hooked = xtun_output_hooked(tun->net, cx->conf->p.family, cx->skb);
 	if (unlikely(!cx->routed && cx->ident))
 		cx->ident |= XTUN_IDENT_STRAY;
 	if (unlikely(__this_cpu_read(tun->pcpu->cached) != (u32)jiffies ||
@@ -730,6 +730,5 @@ void xtun_xmit_empty(struct xtun_dev *tun, const struct xtun_conf *conf)
 	if (xtun_tx_peer(&cx) || xtun_tx_route(&cx))
 		return;
 	xtun_outer_ident(&cx);
-	cx.hooked = xtun_output_hooked(tun->net, conf->p.family, cx.skb);
 	xtun_tx_send(&cx);
 }

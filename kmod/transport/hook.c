@@ -258,11 +258,11 @@ static unsigned int xtun_hook4(void *priv, struct sk_buff *skb,
 	return xtun_hook(skb, &p, state);
 }
 
-static bool xtun_is_fragment6(struct sk_buff *skb)
+/* Has it a fragment header? Leaves in @at where. */
+static bool xtun_is_fragment6(struct sk_buff *skb, unsigned int *at)
 {
-	unsigned int at = 0;
-
-	return ipv6_find_hdr(skb, &at, NEXTHDR_FRAGMENT, NULL, NULL) >= 0;
+	*at = 0;
+	return ipv6_find_hdr(skb, at, NEXTHDR_FRAGMENT, NULL, NULL) >= 0;
 }
 
 /*
@@ -277,10 +277,8 @@ static bool xtun_is_part6(struct sk_buff *skb)
 	unsigned int at = 0;
 
 	/* One that goes on to another segment is on its way, and not at its end. */
-	if (ipv6_find_hdr(skb, &at, NEXTHDR_ROUTING, NULL, &flags) >= 0)
-		return false;
-	at = 0;
-	if (ipv6_find_hdr(skb, &at, NEXTHDR_FRAGMENT, NULL, NULL) < 0)
+	if (ipv6_find_hdr(skb, &at, NEXTHDR_ROUTING, NULL, &flags) >= 0 ||
+	    !xtun_is_fragment6(skb, &at))
 		return false;
 	frag = skb_header_pointer(skb, at, sizeof(buf), &buf);
 	return frag && frag->frag_off & htons(IP6_OFFSET | IP6_MF);
@@ -323,11 +321,11 @@ static noinline unsigned int xtun_hook6_ext(struct sk_buff *skb,
 					    const struct nf_hook_state *state)
 {
 	struct xtun_hooked p = { .family = AF_INET6 };
-	unsigned int verdict;
+	unsigned int verdict, at;
 
 	if (xtun_is_part6(skb)) {
 		verdict = xtun_reassemble6(state->net, skb);
-		if (verdict != NF_ACCEPT || xtun_is_fragment6(skb))
+		if (verdict != NF_ACCEPT || xtun_is_fragment6(skb, &at))
 			return verdict;
 	}
 	return xtun_find6(skb, &p) ? xtun_hook(skb, &p, state) : NF_ACCEPT;
