@@ -86,23 +86,13 @@ def changes(_):
     host.expect()
 
 
-@ktap.case("two tunnels on one port are told once, and forgotten with the last")
-def shared(_):
+@ktap.table("two tunnels on one port, first {0}: told once, as what frames have if there are "
+            "any, and forgotten with the last",
+            [("vxlan key 7", VXLAN), ("vxlan key 7 payload ip dport 4789", GPE)])
+def shared(_, words, kind):
     host = Host()
-    host.add("encap vxlan key 7")
-    host.add("encap vxlan key 8", name="t1")
-    host.expect((4789, VXLAN))
-    host.ns.ip("link del t0")
-    host.expect((4789, VXLAN))
-    host.ns.ip("link del t1")
-    host.expect()
-
-
-@ktap.case("a port that both payloads share is what frames have, as long as there are any")
-def mixed(_):
-    host = Host()
-    host.add("encap vxlan key 7 payload ip dport 4789")
-    host.expect((4789, GPE))
+    host.add(f"encap {words}")
+    host.expect((4789, kind))
     host.add("encap vxlan key 8", name="t1")
     host.expect((4789, VXLAN))
     host.ns.ip("link del t0")

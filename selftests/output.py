@@ -319,14 +319,8 @@ def policy(tunnel):
     return net.blocked(tunnel.ns, f"src {tunnel.local} dst {tunnel.remote} dir out")
 
 
-@contextlib.contextmanager
 def gateway(tunnel, which=1):
-    route = f"{tunnel.remote} via {GATEWAYS[tunnel.family][which]} dev under0"
-    tunnel.ns.ip(f"route replace {route}")
-    try:
-        yield
-    finally:
-        tunnel.ns.ip(f"route del {route}")
+    return net.routed(tunnel.ns, f"{tunnel.remote} via {GATEWAYS[tunnel.family][which]} dev under0")
 
 
 def mac(frame):
@@ -480,13 +474,8 @@ def without_ident(frame):
     return frame[:18] + bytes(2) + frame[20:24] + bytes(2) + frame[26:]
 
 
-@contextlib.contextmanager
 def route(tunnel, words):
-    tunnel.ns.ip(f"route add {tunnel.remote} {words}")
-    try:
-        yield
-    finally:
-        tunnel.ns.ip(f"route del {tunnel.remote} {words}")
+    return net.routed(tunnel.ns, f"{tunnel.remote} {words}")
 
 
 def by_gateway(family, words="{}", via=None):

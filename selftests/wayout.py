@@ -23,22 +23,12 @@ def setup():
 
 # ---- dropped on the way out ----
 
-@contextlib.contextmanager
-def routed(tunnel, line):
-    """Packets to the peer take this route."""
-    tunnel.ns.ip(f"route add {line}")
-    try:
-        yield
-    finally:
-        tunnel.ns.ip(f"route del {line}")
-
-
 def to(kind):
-    return lambda tunnel: routed(tunnel, f"{kind} {tunnel.remote}")
+    return lambda tunnel: net.routed(tunnel.ns, f"{kind} {tunnel.remote}")
 
 
 def into_itself(tunnel):
-    return routed(tunnel, f"{tunnel.remote} dev {tunnel.dev}")
+    return net.routed(tunnel.ns, f"{tunnel.remote} dev {tunnel.dev}")
 
 
 @contextlib.contextmanager
@@ -197,7 +187,7 @@ def mirrored(bench, words, family, kind, _, mirrors):
     with errors.moves(tunnel, err_mute=1):
         tunnel.peer.send(errors.unreachable(sent))
         ktap.eq(heard(), None, "what the socket is told of an error from the path")
-    with routed(tunnel, f"{tunnel.remote} dev under0 mtu 1300"):
+    with net.routed(tunnel.ns, f"{tunnel.remote} dev under0 mtu 1300"):
         with errors.moves(tunnel, tx_too_big=1):
             sends(1400)
             ktap.eq(heard(), None, "what the socket is told of a copy that is too big")
@@ -213,7 +203,7 @@ def copied(bench, kind):
     sock = traffic.udp(ns, family=net.family_of(far))
     traffic.set_df(sock, "set")
     sock.connect((far, 9))
-    with routed(tunnel, f"{tunnel.remote} dev under0 mtu 1300"):
+    with net.routed(tunnel.ns, f"{tunnel.remote} dev under0 mtu 1300"):
         bench.bed.peer.drain()
         with errors.moves(tunnel, tx_too_big=1):
             sock.send(bytes(1350))

@@ -809,6 +809,16 @@ def rule(ns, family, words):
 
 
 @contextlib.contextmanager
+def routed(ns, line):
+    """A route, as ip(8) has it."""
+    ns.ip(f"route add {line}")
+    try:
+        yield
+    finally:
+        ns.ip(f"route del {line}")
+
+
+@contextlib.contextmanager
 def blocked(ns, words):
     """An IPsec policy that blocks what the words of ip(8) select."""
     ns.ip(f"xfrm policy add {words} action block")
